@@ -1,0 +1,86 @@
+"""The golden test: does this runtime, on this machine, answer as Keras did when it was exported?
+
+The pictures go through the decoder and the resize rule that serve, so that decoder, resize and
+engine are all proven before a version serves.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier import imaging
+from classifier.bundles import Bundle, BundleError, Fault, Golden
+from classifier.runtimes.base import Images, Probabilities, Runtime, RuntimeFault
+
+# Float32 sums of up to 10,000 probabilities; anything further off is no softmax.
+_SUM_TOLERANCE = 1e-3
+
+
+def prove(bundle: Bundle, runtime: Runtime) -> float:
+    """Return the largest difference from the golden outputs; they were all within tolerance.
+
+    Every picture is run alone, and all together as one batch. Raises BundleError if there are no
+    golden examples, a picture cannot be decoded, the runtime fails, an answer is no row of
+    probabilities, or a difference exceeds the manifest's tolerance.
+    """
+    examples = bundle.golden()
+    images = np.stack([_decode(example, bundle) for example in examples])
+    expected = np.stack([example.probabilities for example in examples])
+    names = [example.name for example in examples]
+    alone = np.concatenate([_run(runtime, image[np.newaxis], expected[:1]) for image in images])
+    together = _run(runtime, images, expected)
+    return max(
+        _compare(bundle, names, expected, alone), _compare(bundle, names, expected, together)
+    )
+
+
+def _decode(example: Golden, bundle: Bundle) -> Images:
+    try:
+        array, _ = imaging.load(example.content, bundle.manifest.input)
+    except imaging.ImageError as exc:
+        sentence = f"The golden picture {example.name!r} cannot be decoded: {exc}"
+        raise BundleError(Fault.GOLDEN_INVALID, sentence) from exc
+    return array
+
+
+def _run(runtime: Runtime, images: Images, like: NDArray[np.float32]) -> Probabilities:
+    try:
+        answers = runtime.predict(images)
+    except (RuntimeFault, ValueError) as exc:
+        sentence = f"The network cannot be run on the golden pictures: {exc}"
+        raise BundleError(Fault.RUNTIME_FAILED, sentence) from exc
+    _check_probabilities(answers, (len(images), like.shape[1]))
+    return answers
+
+
+def _check_probabilities(answers: Probabilities, shape: tuple[int, int]) -> None:
+    expected = f"Expected the network to give probabilities of shape {shape}"
+    if answers.shape != shape:
+        raise BundleError(Fault.OUTPUT_INVALID, f"{expected}. Received: shape {answers.shape}")
+    if not np.isfinite(answers).all():
+        received = "numbers that are not finite"
+    elif answers.min() < 0 or answers.max() > 1 + _SUM_TOLERANCE:
+        received = f"numbers from {answers.min():g} to {answers.max():g}"
+    elif (off := np.abs(answers.sum(axis=1) - 1).max()) > _SUM_TOLERANCE:
+        received = f"a row whose sum is off by {off:.3g}"
+    else:
+        return
+    raise BundleError(
+        Fault.OUTPUT_INVALID, f"{expected}, each row summing to 1. Received: {received}"
+    )
+
+
+def _compare(
+    bundle: Bundle, names: list[str], expected: NDArray[np.float32], received: Probabilities
+) -> float:
+    differences = np.abs(expected - received)
+    largest = float(differences.max())
+    if largest <= bundle.manifest.tolerance:
+        return largest
+    row, column = np.unravel_index(differences.argmax(), differences.shape)
+    raise BundleError(
+        Fault.GOLDEN_MISMATCH,
+        f"Expected the golden outputs within {bundle.manifest.tolerance:g}. Received: "
+        f"{received[row, column]:.6f} instead of {expected[row, column]:.6f} for "
+        f"{bundle.manifest.labels[int(column)].key!r} on the picture {names[int(row)]!r} "
+        f"(largest difference {largest:.3g}).",
+    )

@@ -1,0 +1,445 @@
+"""A bundle on disk: read strictly, verified wholly, written as it is read."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classifier import bundles
+from classifier.bundles import Bundle, BundleError, Fault, Label, Manifest, Role
+from classifier.imaging import InputSpec
+from classifier.tests.bundles import make_bundle
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path / "bundle")
+
+
+def rewrite(bundle: Bundle, change: Change) -> None:
+    """Change the manifest as it stands on disk."""
+    path = bundle.root / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def fault(path: Path) -> BundleError:
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(path)
+    return caught.value
+
+
+def put(*keys: Any, value: Any) -> Change:
+    """Return a change that puts a value at a place in the manifest."""
+
+    def change(manifest: Any) -> None:
+        for key in keys[:-1]:
+            manifest = manifest[key]
+        manifest[keys[-1]] = value
+
+    return change
+
+
+# Reading what was written
+
+
+def test_it_reads_what_it_wrote(bundle: Bundle) -> None:
+    again = Bundle.open(bundle.root)
+
+    assert again == bundle
+    assert again.manifest.label_keys() == ("red", "green", "blue")
+    assert again.manifest.input == InputSpec(height=32, width=32)
+    assert Manifest.from_json(again.manifest.to_json()) == again.manifest
+    again.verify()
+
+
+def test_the_digest_is_that_of_the_manifest_and_the_same_each_time(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    assert make_bundle(tmp_path / "twin").digest == bundle.digest
+    assert make_bundle(tmp_path / "other", seed=1).digest != bundle.digest
+
+
+def test_it_finds_files_by_their_role(bundle: Bundle) -> None:
+    assert bundle.file("serve") == bundle.root / "model.onnx"
+    assert bundle.root / "report/curves.png" in bundle.files(Role.REPORT)
+    with pytest.raises(BundleError, match="one file of the role source"):
+        bundle.file(Role.SOURCE)
+
+
+def test_the_golden_examples_are_pictures_with_float32_probabilities(bundle: Bundle) -> None:
+    green, red = bundle.golden()
+
+    assert (green.name, red.name) == ("green", "red")
+    assert red.content.startswith(b"\xff\xd8")
+    assert red.probabilities.dtype == np.float32
+    assert red.probabilities.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("probability", "level"), [(0.8, "high"), (0.79, "medium"), (0.5, "medium"), (0.49, "low")]
+)
+def test_the_level_follows_the_thresholds_of_the_label(
+    bundle: Bundle, probability: float, level: str
+) -> None:
+    assert bundle.manifest.level("red", probability) == level
+
+
+def test_a_label_without_thresholds_gets_those_for_unmeasured_models(tmp_path: Path) -> None:
+    manifest = make_bundle(tmp_path, confidence={}).manifest
+
+    assert manifest.level("red", 0.85) == "medium"
+
+
+# A manifest that is not as it must be
+
+NONSENSE: list[tuple[str, Change, str]] = [
+    ("no temperature", lambda m: m.pop("temperature"), "'temperature'"),
+    ("an unknown field", put("surprise", value=1), "surprise"),
+    ("a schema of text", put("schema_version", value="1"), "schema_version"),
+    ("schema zero", put("schema_version", value=0), "schema_version"),
+    ("a schema of True", put("schema_version", value=True), "schema_version"),
+    ("a name with a slash", put("name", value="../etc"), "Received: '../etc'"),
+    ("a name of blanks", put("name", value=" "), "lower-case"),
+    ("a title of two lines", put("title", value="a\nb"), "one line"),
+    ("a title too long", put("title", value="x" * 121), "120 characters"),
+    ("one label", put("labels", value=[{"key": "a", "name": "A"}]), "2 to 10000 items"),
+    ("double labels", put("labels", 1, "key", value="red"), "different from each other"),
+    ("a label without a key", put("labels", 0, value={"name": "A"}), "'key'"),
+    ("an empty label", put("labels", 0, "key", value=""), "a label's key"),
+    ("labels that are no list", put("labels", value={"a": 1}), "a list"),
+    ("a negative height", put("input", "height", value=-1), "In input"),
+    ("four channels", put("input", "channels", value=4), "In input"),
+    ("an unknown resize rule", put("input", "resize", value="stretch"), "In input"),
+    ("a newer decoder", put("input", "decoder_version", value=99), "In input"),
+    ("a temperature of zero", put("temperature", value=0), "from 0.01 to 100"),
+    ("a temperature of text", put("temperature", value="1"), "Received: '1'"),
+    ("a temperature of True", put("temperature", value=True), "Received: True"),
+    ("a huge temperature", put("temperature", value=10**400), "temperature"),
+    ("a threshold above one", put("confidence", "red", "high", value=1.1), "from 0 to 1"),
+    ("a threshold below zero", put("confidence", "red", "medium", value=-0.1), "from 0 to"),
+    ("medium above high", put("confidence", "red", "medium", value=0.9), "from 0 to 0.8"),
+    (
+        "thresholds of a label it has not",
+        put("confidence", "pink", value={"high": 0.9, "medium": 0.5}),
+        "pink",
+    ),
+    ("a tolerance that forgives all", put("tolerance", value=1), "tolerance"),
+    ("no tolerance at all", put("tolerance", value=0), "tolerance"),
+    ("metrics that are a list", put("metrics", value=[]), "an object"),
+    ("an accuracy in percent", put("metrics", "test", "accuracy", value=93.5), "from 0 to 1"),
+    ("a NUL in a text", put("recipe", "command", value="a\x00b"), "NUL"),
+    ("a lone surrogate", put("recipe", "command", value="\ud800"), "surrogates"),
+    ("a library without a version", put("libraries", "onnx", value=None), "libraries"),
+    ("a time without a zone", put("created", value="2026-01-02T03:04:05"), "time zone"),
+    ("a time that is none", put("created", value="yesterday"), "ISO 8601"),
+    ("files without a network", put("files", value=[]), "files"),
+    ("a negative size", put("files", 0, "bytes", value=-1), "whole number from 0"),
+    ("half a byte", put("files", 0, "bytes", value=1.5), "whole number"),
+    ("a short digest", put("files", 0, "sha256", value="abc"), "64 hexadecimal"),
+    ("an unknown role", put("files", 0, "role", value="virus"), "Received: 'virus'"),
+    ("another file's role", put("files", 0, "role", value="serve"), "role of golden"),
+    ("a path upwards", put("files", 0, "path", value="golden/../../x.jpg"), "a file's path"),
+    ("a path to the parent", put("files", 0, "path", value="golden/.."), "a file's path"),
+    ("an absolute path", put("files", 0, "path", value="/etc/passwd"), "a file's path"),
+    ("a path with backslashes", put("files", 0, "path", value="golden\\x.jpg"), "a file's path"),
+    ("a hidden file", put("files", 0, "path", value="golden/.x"), "a file's path"),
+    ("a file out of place", put("files", 0, "path", value="setup.py"), "a file's path"),
+    ("a path that is a number", put("files", 0, "path", value=1), "a file's path"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [case[1:] for case in NONSENSE], ids=[case[0] for case in NONSENSE]
+)
+def test_it_refuses_a_manifest_with(bundle: Bundle, change: Change, words: str) -> None:
+    rewrite(bundle, change)
+
+    refused = fault(bundle.root)
+
+    assert refused.code == Fault.MANIFEST_INVALID
+    assert words in refused.message
+    assert "Received: " in refused.message
+
+
+def test_it_refuses_a_file_that_is_listed_twice(bundle: Bundle) -> None:
+    rewrite(bundle, lambda m: m["files"].append(m["files"][0]))
+
+    assert "different from each other" in fault(bundle.root).message
+
+
+def test_it_refuses_a_newer_schema_and_says_what_to_do(bundle: Bundle) -> None:
+    rewrite(bundle, put("schema_version", value=2))
+
+    refused = fault(bundle.root)
+
+    assert refused.code == Fault.SCHEMA_NEWER
+    assert "Update ClassifyMe first" in refused.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe{}",
+        b"[]",
+        b"null",
+        b'{"name": "a", "name": "b"}',
+        b'{"temperature": NaN}',
+        b'{"temperature": -Infinity}',
+        b"[" * 100_000,
+        b'{"n": ' + b"9" * 5000 + b"}",
+    ],
+    ids=["empty", "text", "utf16", "list", "null", "double", "nan", "inf", "deep", "digits"],
+)
+def test_it_refuses_a_manifest_that_is_no_json_object(bundle: Bundle, content: bytes) -> None:
+    (bundle.root / "manifest.json").write_bytes(content)
+
+    assert fault(bundle.root).code == Fault.MANIFEST_INVALID
+
+
+def test_it_refuses_a_number_too_large_for_a_float(bundle: Bundle) -> None:
+    path = bundle.root / "manifest.json"
+    path.write_text(path.read_text().replace('"loss": 0.2', '"loss": 1e999'))
+
+    assert "finite" in fault(bundle.root).message
+
+
+def test_it_refuses_a_manifest_too_large_to_read(bundle: Bundle) -> None:
+    with (bundle.root / "manifest.json").open("ab") as file:
+        file.truncate(5_000_000)
+
+    assert "4000000 bytes" in fault(bundle.root).message
+
+
+def test_it_refuses_a_folder_without_a_manifest(tmp_path: Path) -> None:
+    assert fault(tmp_path).code == Fault.NOT_A_BUNDLE
+    assert fault(tmp_path / "nowhere").code == Fault.NOT_A_BUNDLE
+
+
+def test_it_refuses_a_manifest_that_is_a_link(bundle: Bundle, tmp_path: Path) -> None:
+    moved = (bundle.root / "manifest.json").rename(tmp_path / "elsewhere.json")
+    (bundle.root / "manifest.json").symlink_to(moved)
+
+    assert fault(bundle.root).code == Fault.FILE_UNSAFE
+
+
+# Verifying the files
+
+
+def unverified(bundle: Bundle) -> BundleError:
+    with pytest.raises(BundleError) as caught:
+        bundle.verify()
+    return caught.value
+
+
+def test_it_notices_a_changed_file_of_the_same_size(bundle: Bundle) -> None:
+    path = bundle.root / "report/model_card.md"
+    path.write_bytes(path.read_bytes().swapcase())
+
+    refused = unverified(bundle)
+
+    assert refused.code == Fault.FILE_CHANGED
+    assert "report/model_card.md with SHA-256" in refused.message
+
+
+def test_it_notices_a_file_of_another_size(bundle: Bundle) -> None:
+    (bundle.root / "model.onnx").write_bytes(b"short")
+
+    assert "bytes of model.onnx. Received: 5" in unverified(bundle).message
+
+
+def test_it_notices_a_missing_file(bundle: Bundle) -> None:
+    (bundle.root / "golden/red.jpg").unlink()
+
+    assert unverified(bundle).code == Fault.FILE_MISSING
+
+
+@pytest.mark.parametrize("place", ["model.keras", "extra.py", "report/deep/er.txt", ".hidden"])
+def test_it_notices_a_file_that_is_not_listed(bundle: Bundle, place: str) -> None:
+    (bundle.root / place).parent.mkdir(exist_ok=True)
+    (bundle.root / place).write_bytes(b"x")
+
+    refused = unverified(bundle)
+
+    assert refused.code == Fault.FILE_UNLISTED
+    assert place in refused.message
+
+
+def test_it_refuses_a_file_replaced_by_a_link_to_the_same_bytes(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    moved = (bundle.root / "model.onnx").rename(tmp_path / "moved.onnx")
+    (bundle.root / "model.onnx").symlink_to(moved)
+
+    assert unverified(bundle).code == Fault.FILE_UNSAFE
+
+
+def test_it_refuses_a_folder_replaced_by_a_link(bundle: Bundle, tmp_path: Path) -> None:
+    moved = (bundle.root / "golden").rename(tmp_path / "golden")
+    (bundle.root / "golden").symlink_to(moved, target_is_directory=True)
+
+    assert unverified(bundle).code == Fault.FILE_UNSAFE
+
+
+def test_it_refuses_a_pipe(bundle: Bundle) -> None:
+    os.mkfifo(bundle.root / "report/pipe")
+
+    assert unverified(bundle).code == Fault.FILE_UNSAFE
+
+
+# Golden examples
+
+
+def regolden(bundle: Bundle, **outputs: Any) -> Bundle:
+    """Write other golden outputs and a manifest that lists them."""
+    np.savez(bundle.root / "golden/outputs.npz", allow_pickle=True, **outputs)
+    return rewritten(bundle)
+
+
+def rewritten(bundle: Bundle) -> Bundle:
+    manifest = bundle.manifest
+    return bundles.write(
+        bundle.root,
+        name=manifest.name,
+        title=manifest.title,
+        architecture=manifest.architecture,
+        labels=manifest.labels,
+        input_spec=manifest.input,
+    )
+
+
+ROW = np.array([0.2, 0.3, 0.5], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [
+        (ROW.astype(np.float64), Fault.GOLDEN_INVALID),
+        (ROW[:2], Fault.GOLDEN_INVALID),
+        (ROW * np.float32("nan"), Fault.GOLDEN_INVALID),
+        (np.array([object()] * 3), Fault.GOLDEN_INVALID),
+    ],
+    ids=["float64", "two classes", "not finite", "pickled"],
+)
+def test_it_refuses_a_golden_output_that_is(bundle: Bundle, output: Any, code: Fault) -> None:
+    with pytest.raises(BundleError) as caught:
+        regolden(bundle, red=output, green=ROW).golden()
+
+    assert caught.value.code == code
+
+
+def test_it_refuses_a_golden_picture_without_an_output(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="'green' alone"):
+        regolden(bundle, red=ROW).golden()
+
+
+def test_it_refuses_outputs_that_are_no_archive(bundle: Bundle) -> None:
+    (bundle.root / "golden/outputs.npz").write_bytes(b"PK nonsense")
+
+    with pytest.raises(BundleError) as caught:
+        rewritten(bundle).golden()
+    assert caught.value.code == Fault.GOLDEN_INVALID
+
+
+def test_it_refuses_a_bundle_without_golden_pictures(bundle: Bundle) -> None:
+    for path in bundle.files(Role.GOLDEN):
+        path.unlink()
+
+    with pytest.raises(BundleError) as caught:
+        rewritten(bundle).golden()
+    assert caught.value.code == Fault.GOLDEN_MISSING
+
+
+# Writing
+
+
+def test_writing_refuses_a_file_that_has_no_place(bundle: Bundle) -> None:
+    (bundle.root / "notes.txt").write_text("x")
+
+    with pytest.raises(BundleError, match=r"Received: notes\.txt"):
+        rewritten(bundle)
+
+
+def test_writing_refuses_what_reading_would(bundle: Bundle) -> None:
+    before = (bundle.root / "manifest.json").read_bytes()
+
+    with pytest.raises(BundleError, match="finite"):
+        bundles.write(
+            bundle.root,
+            name="colours",
+            title="",
+            architecture="x",
+            labels=[Label("a", "A"), Label("b", "B")],
+            input_spec=InputSpec(height=1, width=1),
+            temperature=float("nan"),
+            created=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+    assert (bundle.root / "manifest.json").read_bytes() == before
+
+
+# Zipped bundles
+
+
+def pack(bundle: Bundle, archive: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in bundle.root.rglob("*"):
+            if path.is_file():
+                packed.write(path, prefix + path.relative_to(bundle.root).as_posix())
+    return archive
+
+
+@pytest.mark.parametrize("prefix", ["", "colours-v1/"])
+def test_it_unpacks_a_zipped_bundle(bundle: Bundle, tmp_path: Path, prefix: str) -> None:
+    unpacked = bundles.unpack(pack(bundle, tmp_path / "b.zip", prefix), tmp_path / "out")
+
+    unpacked.verify()
+    assert unpacked.digest == bundle.digest
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil", "golden/../../evil", "evil.py"])
+def test_it_refuses_an_archive_that_would_write(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    archive = pack(bundle, tmp_path / "b.zip")
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr(name, "x")
+
+    with pytest.raises(BundleError) as caught:
+        bundles.unpack(archive, tmp_path / "out")
+    assert caught.value.code == Fault.FILE_UNLISTED
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really"])
+def test_it_refuses_an_archive_that_is_none(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "b.zip"
+    archive.write_bytes(content)
+
+    with pytest.raises(BundleError) as caught:
+        bundles.unpack(archive, tmp_path / "out")
+    assert caught.value.code == Fault.NOT_A_BUNDLE
+
+
+def test_it_refuses_an_archive_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        bundles.unpack(tmp_path / "none.zip", tmp_path / "out")
+    assert caught.value.code == Fault.NOT_A_BUNDLE
+
+
+def test_it_refuses_an_archive_with_a_name_twice(bundle: Bundle, tmp_path: Path) -> None:
+    archive = pack(bundle, tmp_path / "b.zip")
+    with zipfile.ZipFile(archive, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
+        packed.writestr("model.onnx", "x")
+
+    with pytest.raises(BundleError) as caught:
+        bundles.unpack(archive, tmp_path / "out")
+    assert caught.value.code == Fault.NOT_A_BUNDLE

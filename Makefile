@@ -1,0 +1,51 @@
+# ClassifyMe: every way in. `make help` says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run admin test lint format train bench clean web-env training-env
+
+WEB := .venv/bin/python
+TRAINING := .venv-training/bin/python
+RECIPE ?= cifar10_fast
+ARGS ?=
+
+# Where this is set every start compiles Django anew, which takes longer than the start itself.
+unexport PYTHONDONTWRITEBYTECODE
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo "Variables: HOST, PORT, PYTHON; and, for train and test, RECIPE and ARGS."
+
+run: web-env ## Set everything up and serve on http://127.0.0.1:8000/ (PORT=, HOST=)
+	@$(WEB) scripts/serve.py
+
+admin: web-env ## Make an administrator's account
+	@$(WEB) scripts/env_file.py
+	@$(WEB) manage.py prepare
+	@$(WEB) manage.py createsuperuser
+
+test: training-env ## Run every test (ARGS="-k words" runs some)
+	@PYTHON_BIN=$(TRAINING) scripts/run-tests $(ARGS)
+
+lint: training-env ## Style, types, import walls, migrations, deployment settings, lock file
+	@PYTHON_BIN=$(TRAINING) scripts/run-lint
+
+format: training-env ## Put the code into the project's style
+	@$(TRAINING) -m ruff check --fix .
+	@$(TRAINING) -m ruff format .
+
+train: training-env ## Train a recipe: make train RECIPE=cifar10_fast ARGS="--register"
+	@$(TRAINING) scripts/env_file.py
+	@$(TRAINING) manage.py migrate --verbosity 0
+	@$(TRAINING) manage.py train $(RECIPE) $(ARGS)
+
+bench: training-env ## Measure decoding and inference on this machine
+	@$(TRAINING) -m benchmarks $(ARGS)
+
+clean: ## Remove the environments and caches; pictures, database and .env stay
+	rm -rf .venv .venv-training .poetry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf var/static var/static.stamp test-results
+
+web-env:
+	@scripts/build-env web
+
+training-env:
+	@scripts/build-env training

@@ -1,0 +1,107 @@
+"""System checks: what of the configuration is missing or nonsense, said at start with a remedy."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from classifier import storage
+from classifier.runtimes.base import Runtime
+
+WILDCARD_HOSTS = {"0.0.0.0", "::", "[::]"}  # noqa: S104
+
+
+@register(Tags.security)
+def check_cloudinary(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Cloudinary is configured wholly and without contradiction, or not at all."""
+    if not (problem := settings.CLOUDINARY_ACCOUNT.problem):
+        return []
+    hint = (
+        "Set CLOUD_NAME, API_KEY and API_SECRET, or CLOUDINARY_URL alone, "
+        "or none of them to keep pictures here."
+    )
+    return [Error(f"Cloudinary is half configured: {problem}", hint=hint, id="classifier.E001")]
+
+
+@register(Tags.files)
+def check_cloud_options(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What a CLOUDINARY_URL says after its question mark is something the storage knows."""
+    if not storage.cloud_is_configured():
+        return []
+    try:
+        storage.cloud()
+    except (ImproperlyConfigured, TypeError) as exc:
+        hint = "Leave out of CLOUDINARY_URL, after the question mark, what is not understood."
+        return [Error(f"The cloud's options: {exc}", hint=hint, id="classifier.E004")]
+    return []
+
+
+@register(Tags.files)
+def check_folders(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """The folders that pictures and bundles are written to can be written to."""
+    return [
+        Error(
+            f"{name} is not a folder that can be written to: {path}",
+            hint=f"Create it for the user who runs ClassifyMe, or set {name} to another folder.",
+            id="classifier.E002",
+        )
+        for name in ("MEDIA_ROOT", "BUNDLES_ROOT")
+        if not _can_be_written(path := Path(getattr(settings, name)))
+    ]
+
+
+def _can_be_written(path: Path) -> bool:
+    """Whether the folder, or else its nearest parent that exists, may be written to."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+@register()
+def check_runtime(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """RUNTIME_BACKEND names a class that is a Runtime."""
+    backend = settings.RUNTIME["BACKEND"]
+    hint = "Set RUNTIME_BACKEND to a runtime's dotted path, or leave it out."
+    try:
+        runtime = import_string(backend)
+    except ImportError as exc:
+        message = f"RUNTIME_BACKEND cannot be imported: {exc}"
+        return [Error(message, hint=hint, id="classifier.E003")]
+    if isinstance(runtime, type) and issubclass(runtime, Runtime):
+        return []
+    return [Error(f"RUNTIME_BACKEND is no Runtime: {backend}", hint=hint, id="classifier.E003")]
+
+
+@register(Tags.security)
+def check_hosts(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A server that listens to everybody knows a name by which others reach it."""
+    local = {"localhost", "127.0.0.1", "[::1]"}
+    if settings.HOST not in WILDCARD_HOSTS or set(settings.ALLOWED_HOSTS) - local - WILDCARD_HOSTS:
+        return []
+    return [
+        Warning(
+            "HOST lets other machines in, but ALLOWED_HOSTS has no name they could use.",
+            hint="Add this machine's name or address to ALLOWED_HOSTS.",
+            id="classifier.W001",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_proxy(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A redirect to https without a way to see that a request came by https goes in circles."""
+    if not settings.SECURE_SSL_REDIRECT or settings.SECURE_PROXY_SSL_HEADER:
+        return []
+    return [
+        Warning(
+            "Requests are redirected to https, but no proxy's X-Forwarded-Proto is trusted: "
+            "behind a proxy that ends TLS every request is redirected for ever.",
+            hint="Set TRUST_PROXY=true if the proxy sets X-Forwarded-Proto itself.",
+            id="classifier.W002",
+        )
+    ]

@@ -1,0 +1,13 @@
+"""Public identifiers: UUIDs of version 7 (RFC 9562), which sort by the time they were made."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7 as _uuid7
+
+
+def uuid7() -> UUID:
+    """Return a new UUIDv7: 48 bits of Unix time in milliseconds, then random bits.
+
+    The standard library has its own from Python 3.14 on; we support 3.12.
+    """
+    return _uuid7()

@@ -1,0 +1,46 @@
+"""Receivers that the rooms connect; imported once by ClassifierConfig.ready()."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.signals import user_logged_in
+from django.db import transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+
+from classifier import carrying, storage, tasks, visitors
+from classifier.models import StorageState, Upload
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+# --- Deletion: the picture goes with its record, however the record was deleted -----------------
+
+
+@receiver(post_delete, sender=Upload)
+def delete_picture(instance: Upload, **kwargs: Any) -> None:
+    """Delete an upload's picture here after the commit, and have its copy in the cloud deleted.
+
+    The instance may have been read long ago: its picture may be in the cloud by now, or under way
+    by a carrier that is killed before it sees that the upload is gone. So the cloud is asked even
+    where the row said *waiting*, once every carrier's lease has run out.
+    """
+    key = instance.storage_key
+    transaction.on_commit(lambda: storage.discard(key))
+    if instance.storage_state == StorageState.CLOUD:
+        tasks.delete_from_cloud.enqueue(key)
+    elif instance.storage_state == StorageState.WAITING:
+        later = timezone.now() + carrying.LEASE
+        tasks.delete_from_cloud.using(run_after=later).enqueue(key)
+
+
+# --- Signing in: what the visitor did before belongs to the user from now on --------------------
+
+
+@receiver(user_logged_in)
+def claim_uploads(request: HttpRequest | None, user: "User", **kwargs: Any) -> None:
+    """Claim the visitor's uploads; the cookie stays, and owns nothing that was claimed."""
+    visitor = visitors.of(request) if request else None
+    if visitor:
+        Upload.objects.claim(visitor, user)

@@ -1,0 +1,229 @@
+"""Django settings of ClassifyMe: every value comes from the environment, with a typed default.
+
+``.env`` beside ``manage.py`` is read first; what the process's own environment says wins.
+``.env.example`` explains every variable that is read here.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+
+from classifyme.environment import Environment, cloudinary_account
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = os.environ.get("ENV_FILE", ".env")
+env = Environment(BASE_DIR / ENV_FILE if ENV_FILE else None)
+
+# --- What every installation sets -------------------------------------------------------------
+
+SECRET_KEY = env.text("SECRET_KEY")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is missing. `make run` writes a .env with a random one; elsewhere set "
+        "SECRET_KEY in the environment or copy .env.example to .env and fill it in."
+    )
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+DEBUG = env.boolean("DEBUG", default=False)
+
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, minimum=1, maximum=65535)
+ALLOWED_HOSTS = [
+    *env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"]),
+    f"[{HOST}]" if ":" in HOST else HOST,
+]
+
+# --- HTTPS: off for http://localhost, one switch for an installation behind TLS ---------------
+
+HTTPS = env.boolean("HTTPS", default=False)
+SECURE_SSL_REDIRECT = env.boolean("SECURE_SSL_REDIRECT", default=HTTPS)
+# Health checks ask the process itself, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_HSTS_SECONDS = env.integer(
+    "SECURE_HSTS_SECONDS", 3600 if HTTPS else 0, minimum=0, maximum=63_072_000
+)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = env.boolean("SECURE_HSTS_PRELOAD", default=False)
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+# Only behind a proxy that sets or strips X-Forwarded-Proto itself: else a client could forge it.
+TRUST_PROXY = env.boolean("TRUST_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
+X_FRAME_OPTIONS = "DENY"
+
+# --- Pictures: limits, where they live, who else keeps them -----------------------------------
+
+IMAGE_MAX_BYTES = env.integer("IMAGE_MAX_BYTES", 20_000_000, minimum=1_000, maximum=500_000_000)
+IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000, minimum=1_000, maximum=500_000_000)
+# The picture and, beside it, the form's other fields and the multipart framing.
+REQUEST_MAX_BYTES = IMAGE_MAX_BYTES + 1_000_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+FILE_UPLOAD_PERMISSIONS = 0o640
+
+MEDIA_ROOT = env.path("MEDIA_ROOT", Path("var/media"), base=BASE_DIR)
+BUNDLES_ROOT = env.path("BUNDLES_ROOT", Path("var/bundles"), base=BASE_DIR)
+DATASETS_ROOT = env.path("DATASETS_ROOT", Path("var/datasets"), base=BASE_DIR)
+RUNS_ROOT = env.path("RUNS_ROOT", Path("var/runs"), base=BASE_DIR)
+STATIC_ROOT = env.path("STATIC_ROOT", Path("var/static"), base=BASE_DIR)
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+
+# Not CLOUDINARY: the SDK takes a setting of that name for its own configuration.
+CLOUDINARY_ACCOUNT = cloudinary_account(env)
+CLOUDINARY_FOLDER = env.text("CLOUDINARY_FOLDER", "classifyme")
+CLOUDINARY_TIMEOUT_SECONDS = env.integer("CLOUDINARY_TIMEOUT_SECONDS", 20, minimum=1, maximum=600)
+
+STORAGES: dict[str, dict[str, object]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+if CLOUDINARY_ACCOUNT.configured:
+    STORAGES["cloud"] = {
+        "BACKEND": "classifier.storage.CloudinaryStorage",
+        "OPTIONS": {
+            "cloud_name": CLOUDINARY_ACCOUNT.cloud_name,
+            "api_key": CLOUDINARY_ACCOUNT.api_key,
+            "api_secret": CLOUDINARY_ACCOUNT.api_secret,
+            "folder": CLOUDINARY_FOLDER,
+            "timeout": CLOUDINARY_TIMEOUT_SECONDS,
+            **CLOUDINARY_ACCOUNT.options,
+        },
+    }
+
+# --- Serving ----------------------------------------------------------------------------------
+
+RUNTIME: dict[str, Any] = {
+    "BACKEND": env.text("RUNTIME_BACKEND", "classifier.runtimes.onnx.OnnxRuntime"),
+    # One thread an inference: the processes and threads of the web server fill the cores.
+    "OPTIONS": {"threads": env.integer("RUNTIME_THREADS", 1, minimum=1, maximum=256)},
+}
+ACTIVE_VERSION_POLL_SECONDS = env.decimal(
+    "ACTIVE_VERSION_POLL_SECONDS", 0.5, minimum=0.0, maximum=60.0
+)
+
+# --- Database and background tasks ------------------------------------------------------------
+
+DATABASES = {"default": env.database("DATABASE_URL", base=BASE_DIR)}
+DATABASES["default"]["CONN_MAX_AGE"] = env.integer(
+    "DATABASE_CONN_MAX_AGE", 60, minimum=0, maximum=86_400
+)
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Django's own checks open the database, before any command of ours could make its folder.
+    if DATABASES["default"]["NAME"] != ":memory:":
+        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    # WAL lets readers go on while one writes. With synchronous=NORMAL a power cut may lose the
+    # last commits but never corrupts the file; a crash of the process loses nothing.
+    # IMMEDIATE: a deferred transaction that starts to write under WAL fails at once,
+    # whatever the busy timeout.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TASKS = {
+    "default": {
+        "BACKEND": "django_tasks_db.DatabaseBackend",
+        "QUEUES": ["default", "training"],
+    }
+}
+
+# --- The application --------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "django_tasks_db",
+    "classifier",
+    "training",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "classifyme.middleware.RequestLimitMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "classifyme.urls"
+WSGI_APPLICATION = "classifyme.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "pages:index"
+LOGOUT_REDIRECT_URL = "pages:index"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# blob: is the preview of a picture that was chosen and not sent yet; data: are Bootstrap's icons.
+SECURE_CSP: dict[str, list[str]] = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "font-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:", "blob:"],
+    "manifest-src": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+}
+if CLOUDINARY_ACCOUNT.configured:
+    SECURE_CSP["img-src"].append(CLOUDINARY_ACCOUNT.delivery_origin)
+
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        # Django's own console handler speaks only under DEBUG; let everything go through ours.
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # Warns of the body of every answer to HEAD, which Django leaves to the server to drop.
+        "gunicorn.http.wsgi": {"level": "ERROR"},
+    },
+}

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from django.core.checks import CheckMessage
+from pytest_django import Settings
+
+from classifier import checks
+from classifyme.environment import CloudinaryAccount
+
+
+def ids(messages: list[CheckMessage]) -> list[str | None]:
+    assert all(message.hint for message in messages)
+    return [message.id for message in messages]
+
+
+def test_the_tests_own_settings_pass(settings: Settings) -> None:
+    for check in (
+        checks.check_cloudinary,
+        checks.check_folders,
+        checks.check_hosts,
+        checks.check_proxy,
+        checks.check_runtime,
+    ):
+        assert check(None) == []
+
+
+def test_half_a_cloudinary_account_is_an_error(settings: Settings) -> None:
+    settings.CLOUDINARY_ACCOUNT = CloudinaryAccount(problem="API_SECRET missing beside the others.")
+    messages = checks.check_cloudinary(None)
+    assert ids(messages) == ["classifier.E001"]
+    assert "API_SECRET missing" in messages[0].msg
+
+
+@pytest.mark.parametrize("name", ["MEDIA_ROOT", "BUNDLES_ROOT"])
+def test_a_folder_that_is_a_file_is_an_error(settings: Settings, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    setattr(settings, name, file / "below")
+    messages = checks.check_folders(None)
+    assert ids(messages) == ["classifier.E002"]
+    assert messages[0].msg.startswith(name)
+
+
+def test_a_folder_that_is_not_there_yet_is_fine(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "not" / "yet"
+    assert checks.check_folders(None) == []
+
+
+@pytest.mark.parametrize("backend", ["classifier.runtimes.nowhere.Engine", "pathlib.Path", "x"])
+def test_a_runtime_that_is_none_is_an_error(settings: Settings, backend: str) -> None:
+    settings.RUNTIME = {"BACKEND": backend, "OPTIONS": {}}
+    assert ids(checks.check_runtime(None)) == ["classifier.E003"]
+
+
+def test_listening_to_everybody_under_local_names_is_a_warning(settings: Settings) -> None:
+    settings.HOST = "0.0.0.0"  # noqa: S104
+    settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", settings.HOST]
+    assert ids(checks.check_hosts(None)) == ["classifier.W001"]
+    settings.ALLOWED_HOSTS = ["classify.example.org", settings.HOST]
+    assert checks.check_hosts(None) == []
+
+
+def test_a_redirect_that_would_go_in_circles_is_a_warning(settings: Settings) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    assert ids(checks.check_proxy(None)) == ["classifier.W002"]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert checks.check_proxy(None) == []

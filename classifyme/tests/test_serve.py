@@ -1,0 +1,157 @@
+"""`make run` from the moment that its environment stands: real processes on a real port."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class Site:
+    """A running `scripts/serve.py` with folders of its own; its output goes to a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.log = folder / "log"
+        kept = {k: v for k, v in os.environ.items() if k in {"HOME", "LANG", "PATH"}}
+        own = {
+            "BUNDLES_ROOT": str(folder / "bundles"),
+            "DATABASE_URL": f"sqlite:///{folder}/db/classifyme.sqlite3",
+            "ENV_FILE": "",
+            "MEDIA_ROOT": str(folder / "media"),
+            "PORT": str(self.port),
+            "SECRET_KEY": "only-for-this-test",
+            "STATIC_ROOT": str(folder / "static"),
+            "WEB_CONCURRENCY": "2",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "scripts/serve.py"],
+                cwd=ROOT,
+                env=kept | own,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while "ClassifyMe serves on" not in self.output():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+
+    def output(self) -> str:
+        return self.log.read_text("utf-8")
+
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def descendants(self) -> set[int]:
+        """Every process that came of this one, by the tree in /proc."""
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text("utf-8").rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if fields[0] != "Z":
+                parents[int(path.parent.name)] = int(fields[1])
+        found = {self.process.pid}
+        while new := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= new
+        return found
+
+    def stop(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    try:
+        site.wait()
+        yield site
+    finally:
+        if site.process.poll() is None:
+            site.stop(signal.SIGTERM)
+
+
+def test_it_serves_the_page_and_says_where_and_how_to_become_admin(site: Site) -> None:
+    status, headers, _ = site.request("GET", "/")
+    assert status == 200
+    assert "'unsafe-inline'" not in headers["Content-Security-Policy"]
+    assert f"http://127.0.0.1:{site.port}/" in site.output()
+    assert "make admin" in site.output()
+
+
+def test_static_files_are_hashed_compressed_and_cached_for_ever(site: Site) -> None:
+    _, _, page = site.request("GET", "/")
+    link = re.search(rb'href="(/static/[^"]+\.css)"', page)
+    assert link
+    status, headers, _ = site.request("GET", link[1].decode(), {"Accept-Encoding": "gzip"})
+    assert status == 200
+    assert headers["Content-Encoding"] == "gzip"
+    assert "immutable" in headers["Cache-Control"]
+
+
+def test_a_body_that_is_too_large_is_answered_and_not_cut_off(site: Site) -> None:
+    body = b"x" * 25_000_000
+    status, _, page = site.request("POST", "/", {"Content-Type": "text/plain"}, body)
+    assert status == 413
+    assert b"</html>" in page
+
+
+def test_an_unknown_host_is_refused(site: Site) -> None:
+    status, _, _ = site.request("GET", "/", {"Host": "elsewhere.example.org"})
+    assert status == 400
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_of_it_and_a_second_start_changes_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    first = Site(tmp_path)
+    first.wait()
+    processes = first.descendants()
+    # The supervisor, gunicorn with its two processes, the worker.
+    assert len(processes) >= 5
+    assert first.stop(number) == 0
+    assert not {pid for pid in processes if Path(f"/proc/{pid}").exists()}
+
+    before = sorted(path for path in (tmp_path / "bundles").rglob("*"))
+    assert before
+    length = len(first.output())
+    second = Site(tmp_path)
+    second.wait()
+    assert second.stop(number) == 0
+    assert sorted(path for path in (tmp_path / "bundles").rglob("*")) == before
+    said = second.output()[length:]
+    assert "Migrating" not in said
+    assert "Collecting" not in said

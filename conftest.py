@@ -1,0 +1,51 @@
+"""Fixtures that every room's tests may ask for, and what a skip means where it may not happen."""
+
+import os
+import shutil
+from collections.abc import Generator, Iterator
+
+import pytest
+from pytest_django import Settings
+
+pytest_plugins = ["classifyme.tests.browser"]
+CI = os.environ.get("CI") == "true"
+
+
+def pytest_report_header() -> str:
+    from django.conf import settings
+
+    return f"database: {settings.DATABASES['default']['ENGINE'].rpartition('.')[2]}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _no_skip_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _no_skip_in_ci((yield))
+
+
+def _no_skip_in_ci[R: (pytest.TestReport, pytest.CollectReport)](report: R) -> R:
+    """What CI skips nobody tests: there a skip is a failure that says why it was skipped."""
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped in CI, where every test runs: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give every test empty folders for pictures and bundles, and take them away after it."""
+    root = tmp_path_factory.mktemp("var")
+    settings.MEDIA_ROOT = root / "media"
+    settings.BUNDLES_ROOT = root / "bundles"
+    settings.MEDIA_ROOT.mkdir()
+    settings.BUNDLES_ROOT.mkdir()
+    yield
+    shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""What people name on the command line, looked up; a CommandError with exit code 2 if not there."""
+
+import re
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError, CommandParser
+
+from classifier.models import ModelVersion, RegisteredModel
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def add_who_and_why(parser: CommandParser) -> None:
+    """Add --by and --reason, which go into the record of activations."""
+    parser.add_argument(
+        "--by", metavar="USERNAME", help="Who is switching. Default: nobody by name."
+    )
+    parser.add_argument("--reason", default="", help="Why, for those who look it up later.")
+
+
+def model_named(name: str) -> RegisteredModel:
+    model = RegisteredModel.objects.filter(name=name).first()
+    if model is None:
+        known = ", ".join(RegisteredModel.objects.values_list("name", flat=True)) or "none"
+        sentence = f"Expected the name of a registered model (there are: {known}). "
+        raise CommandError(f"{sentence}Received: {name!r}", returncode=2)
+    return model
+
+
+def version_numbered(model: RegisteredModel, number: str | None) -> ModelVersion:
+    """Return the version "3" or "v3" of the model; without a number the newest not archived."""
+    versions = model.versions.select_related("model")
+    if number is None:
+        newest = versions.servable().order_by("-number").first()
+        if newest is None:
+            raise CommandError(f"{model} has no version that could be activated.", returncode=2)
+        return newest
+    match = re.fullmatch(r"v?([0-9]{1,9})", number)
+    version = versions.filter(number=int(match[1])).first() if match else None
+    if version is None:
+        numbers = versions.order_by("number").values_list("number", flat=True)
+        known = ", ".join(map(str, numbers)) or "none"
+        sentence = f"Expected the number of a version of {model.name} (there are: {known}). "
+        raise CommandError(f"{sentence}Received: {number!r}", returncode=2)
+    return version
+
+
+def user_named(username: str | None) -> "User | None":
+    if username is None:
+        return None
+    users = get_user_model().objects.filter(username=username, is_active=True)
+    user = users.first()
+    if user is None:
+        sentence = "Expected the username of an active account after --by. "
+        raise CommandError(f"{sentence}Received: {username!r}", returncode=2)
+    return user

@@ -1,0 +1,335 @@
+"""What ClassifyMe records: which models there are, which version served, what was seen and said.
+
+Public ids are UUIDv7, so that ordering by primary key is ordering by time and lists page by key.
+Times are UTC.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from classifier.bundles import Bundle, Manifest
+from classifier.identifiers import uuid7
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+model_name = RegexValidator(
+    r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z",
+    "Use lower-case letters and digits, joined by single hyphens or underscores.",
+)
+
+
+class RegisteredModel(models.Model):
+    """A task that versions compete for, as in MLflow's registry: `cifar10`, `front-back`."""
+
+    name = models.CharField(max_length=64, unique=True, validators=[model_name])
+    title = models.CharField(max_length=120, blank=True)
+    description = models.TextField(blank=True)
+    is_default = models.BooleanField(
+        default=False, help_text="Answers on the front page when no model is chosen."
+    )
+    active_version = models.ForeignKey(
+        "ModelVersion",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=Q(is_default=True),
+                name="one_default_model",
+                violation_error_message="Another model is the default already.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+    def label_names(self) -> dict[str, str]:
+        """Return the display name of every label key of this model."""
+        return dict(self.labels.values_list("key", "name"))
+
+
+class Label(models.Model):
+    """A stable key that versions predict, and the name that people read (editable)."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="labels")
+    key = models.CharField(max_length=100, editable=False)
+    name = models.CharField("display name", max_length=100)
+
+    class Meta:
+        ordering = ("model", "id")
+        constraints = (
+            models.UniqueConstraint(fields=["model", "key"], name="label_key_once_per_model"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    def servable(self) -> Self:
+        """Return the versions that may be activated: those not archived."""
+        return self.filter(archived_at=None)
+
+    def with_digest(self, digest: str) -> Self:
+        return self.filter(bundle_digest=digest)
+
+
+class ModelVersion(models.Model):
+    """One trained network: a verified bundle, numbered within its registered model.
+
+    Archived, never deleted, while a prediction names it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField(editable=False)
+    bundle_digest = models.CharField(max_length=64, editable=False)
+    manifest = models.JSONField(editable=False)
+    architecture = models.CharField(max_length=100, editable=False)
+    registered_at = models.DateTimeField(default=timezone.now, editable=False)
+    registered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    serving_error = models.TextField(
+        blank=True, editable=False, help_text="Why a process could not serve this version."
+    )
+    serving_error_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("model", "-number")
+        permissions = (("activate_modelversion", "Can activate model version and roll back"),)
+        constraints = (
+            models.UniqueConstraint(fields=["model", "number"], name="version_number_once"),
+            models.UniqueConstraint(
+                fields=["model", "bundle_digest"], name="bundle_once_per_model"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.number}"
+
+    @property
+    def bundle_root(self) -> Path:
+        """The folder that holds this version's files, named by the bundle's digest."""
+        return Path(settings.BUNDLES_ROOT) / self.bundle_digest
+
+    def open_bundle(self) -> Bundle:
+        """Open this version's bundle; raises BundleError if it is not there or not whole."""
+        return Bundle.open(self.bundle_root)
+
+    @property
+    def parsed_manifest(self) -> Manifest:
+        return Manifest.from_json(self.manifest)
+
+    @property
+    def is_active(self) -> bool:
+        return self.model.active_version_id == self.id
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The share of right answers on the test split, between 0 and 1, if it was measured."""
+        accuracy = self.manifest.get("metrics", {}).get("test", {}).get("accuracy")
+        return None if accuracy is None else float(accuracy)
+
+
+class Activation(models.Model):
+    """The event of switching a model's active version. Append-only: who, when, why."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="activations")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="activations")
+    previous = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="activations",
+    )
+    # The account may be deleted; the record of who switched may not lose its name with it.
+    by_name = models.CharField(max_length=150, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    is_rollback = models.BooleanField(default=False)
+    at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=["model", "-id"], name="activation_by_model"),)
+
+    def __str__(self) -> str:
+        return f"{self.version} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+class StorageState(models.TextChoices):
+    """Where an upload's picture is."""
+
+    KEPT = "kept", "kept here"
+    WAITING = "waiting", "waiting for the cloud"
+    CLOUD = "cloud", "in the cloud"
+
+
+class UploadQuerySet(models.QuerySet["Upload"]):
+    def visible_to(self, user: User | AnonymousUser, visitor: UUID | None) -> Self:
+        """Return what this person may see: staff all, a user theirs, a visitor their own."""
+        if user.is_staff:
+            return self
+        if user.is_authenticated:
+            return self.filter(owner=user)
+        if visitor is None:
+            return self.none()
+        return self.filter(visitor=visitor)
+
+    def claim(self, visitor: UUID, owner: User) -> int:
+        """Give what a visitor uploaded before signing in to the user; return how many."""
+        return self.filter(visitor=visitor, owner=None).update(owner=owner, visitor=None)
+
+    def waiting_for_cloud(self) -> Self:
+        return self.filter(storage_state=StorageState.WAITING)
+
+
+class Upload(models.Model):
+    """A picture as somebody sent it. One upload has many predictions (versions, re-runs)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="uploads",
+    )
+    visitor = models.UUIDField(null=True, blank=True, editable=False)
+    filename = models.CharField(max_length=255, blank=True)
+    media_type = models.CharField(max_length=50)
+    bytes = models.PositiveBigIntegerField()
+    width = models.PositiveIntegerField(help_text="Pixels, upright.")
+    height = models.PositiveIntegerField(help_text="Pixels, upright.")
+    original_sha256 = models.CharField(max_length=64, editable=False)
+    stored_sha256 = models.CharField(max_length=64, editable=False)
+    storage_key = models.CharField(max_length=200, unique=True, editable=False)
+    storage_state = models.CharField(
+        max_length=10, choices=StorageState, default=StorageState.KEPT, editable=False
+    )
+    # The carrier of the moment: a killed worker's lease runs out and another takes over.
+    storage_lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    storage_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    storage_error = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=["owner", "-id"], name="upload_by_owner"),
+            models.Index(fields=["visitor", "-id"], name="upload_by_visitor"),
+            models.Index(fields=["original_sha256"], name="upload_by_content"),
+            models.Index(
+                fields=["storage_lease_until"],
+                condition=Q(storage_state="waiting"),
+                name="upload_waiting_for_cloud",
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(owner=None) | Q(visitor=None), name="upload_owner_or_visitor"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.filename or str(self.id)
+
+
+class Level(models.TextChoices):
+    """How much to trust an answer, by the thresholds in the version's manifest."""
+
+    HIGH = "high", "high"
+    MEDIUM = "medium", "medium"
+    LOW = "low", "low"
+
+
+class PredictionQuerySet(models.QuerySet["Prediction"]):
+    def visible_to(self, user: User | AnonymousUser, visitor: UUID | None) -> Self:
+        """Return the predictions on uploads that this person may see."""
+        if user.is_staff:
+            return self
+        return self.filter(upload__in=Upload.objects.visible_to(user, visitor))
+
+    def for_display(self) -> Self:
+        return self.select_related("upload", "version__model")
+
+
+class Prediction(models.Model):
+    """What one version said about one upload. Never edited; corrections stand beside it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="predictions")
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="predictions")
+    label = models.CharField(max_length=100, help_text="The label's key.")
+    confidence = models.FloatField(help_text="The probability of the label shown, 0 to 1.")
+    # In the order of the manifest's labels: the keys stand once, in the version.
+    probabilities = models.JSONField()
+    level = models.CharField(max_length=10, choices=Level)
+    inference_ms = models.FloatField(help_text="Milliseconds in the runtime alone.")
+    total_ms = models.FloatField(help_text="Milliseconds from the bytes to the answer.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = PredictionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (
+            models.Index(fields=["label", "-id"], name="prediction_by_label"),
+            models.Index(fields=["version", "-id"], name="prediction_by_version"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.confidence:.1%})"
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """Return (label key, probability) pairs, the most probable first."""
+        keys = [label["key"] for label in self.version.manifest["labels"]]
+        return sorted(zip(keys, self.probabilities, strict=True), key=lambda pair: -pair[1])
+
+
+class WorkerHeartbeat(models.Model):
+    """A background worker that is alive, or was until ``seen_at``; written by the worker itself."""
+
+    id = models.CharField(primary_key=True, max_length=64, editable=False)
+    queues = models.CharField(max_length=200, help_text="Joined by commas.")
+    started_at = models.DateTimeField(default=timezone.now, editable=False)
+    seen_at = models.DateTimeField(db_index=True, editable=False)
+
+    class Meta:
+        ordering = ("-seen_at",)
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,189 @@
+"""The use case: bytes and a model become an upload, a prediction and a picture that is kept."""
+
+import hashlib
+import logging
+import time
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from numpy.typing import NDArray
+
+from classifier import imaging, serving, storage, tasks
+from classifier.models import Prediction, RegisteredModel, StorageState, Upload
+from classifier.runtimes import RuntimeFault
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
+
+FILENAME_MAX_LENGTH = 255
+# Unicode's bidirectional marks, embeddings, overrides and isolates (UAX #9), the line and
+# paragraph separators, and the byte order mark: a name can lie with them about its extension.
+_INVISIBLE = frozenset(
+    "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+)
+
+
+class UnusableAnswer(Exception):
+    """The network failed on a picture, or answered no probabilities (NaN, the wrong count)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a version said: float32 (K,) probabilities in the order of its labels."""
+
+    served: serving.Served
+    probabilities: NDArray[np.float32]
+    decoded: imaging.Decoded
+    inference_ms: float
+
+    @cached_property
+    def label(self) -> str:
+        """The key of the most probable label; of equal ones the first."""
+        return self.served.bundle.manifest.labels[int(self.probabilities.argmax())].key
+
+    @cached_property
+    def confidence(self) -> float:
+        """The probability of the label shown, 0 to 1."""
+        return float(self.probabilities.max())
+
+
+def classify(
+    content: bytes,
+    *,
+    filename: str,
+    owner: "User | None",
+    visitor: UUID | None,
+    model: RegisteredModel | None = None,
+) -> Prediction:
+    """Classify one picture with the active version of ``model`` (the default model when None).
+
+    The picture is kept here before the answer is recorded; a cloud is never waited for. Raises
+    ImageError (nothing was kept), serving.NoActiveVersion, UnusableAnswer,
+    storage.StorageUnavailable or, of that, storage.StorageFull.
+    """
+    started = time.perf_counter()
+    answer = ask(content, model or default_model())
+    key = storage.keep(content, answer.decoded.media_type)
+    total_ms = _milliseconds_since(started)
+    upload = _upload(content, key, answer.decoded)
+    upload.filename = clean_filename(filename)
+    upload.owner, upload.visitor = owner, None if owner else visitor
+    try:
+        return _record(upload, answer, total_ms)
+    except BaseException:
+        # Also when the request is broken off: a picture without a record belongs to nobody.
+        storage.discard(key)
+        raise
+
+
+def ask(content: bytes, model: RegisteredModel) -> Answer:
+    """Return what the model's active version says about a picture; nothing is recorded.
+
+    Raises ImageError, serving.NoActiveVersion or UnusableAnswer.
+    """
+    served = serving.active(model)
+    limits = imaging.Limits(
+        max_bytes=settings.IMAGE_MAX_BYTES, max_pixels=settings.IMAGE_MAX_PIXELS
+    )
+    pixels, decoded = imaging.load(content, served.bundle.manifest.input, limits=limits)
+    started = time.perf_counter()
+    probabilities = _predict(served, pixels)
+    inference_ms = _milliseconds_since(started)
+    return Answer(served, probabilities, decoded, inference_ms)
+
+
+def default_model() -> RegisteredModel:
+    """Return the model of the front page. Raises serving.NoActiveVersion if there is none."""
+    model = RegisteredModel.objects.filter(is_default=True).first()
+    if model is None:
+        raise serving.NoActiveVersion("No model is registered as the default yet.")
+    return model
+
+
+def delete(prediction: Prediction) -> None:
+    """Delete a prediction; its upload too, with the picture, unless others are about it.
+
+    The picture goes after the commit (`signals.delete_picture`), here and in the cloud.
+    """
+    with transaction.atomic():
+        # Of two who delete an upload's last two predictions, one has to see that none is left.
+        upload = Upload.objects.select_for_update().filter(id=prediction.upload_id).first()
+        prediction.delete()
+        if upload is not None and not upload.predictions.exists():
+            upload.delete()
+
+
+def clean_filename(name: str) -> str:
+    """Return the last part of a client's file name, safe to store and show: 255 characters.
+
+    Control characters, lone surrogates and what changes the direction of text are left out. It
+    is only ever shown; no file is named by it.
+    """
+    base = name.replace("\\", "/").rpartition("/")[2]
+    kept = (
+        character
+        for character in unicodedata.normalize("NFC", base)
+        if unicodedata.category(character) not in ("Cc", "Cs") and character not in _INVISIBLE
+    )
+    return "".join(kept).strip()[:FILENAME_MAX_LENGTH]
+
+
+def _upload(content: bytes, key: str, decoded: imaging.Decoded) -> Upload:
+    digest = hashlib.sha256(content).hexdigest()
+    waits = storage.cloud_is_configured()
+    return Upload(
+        media_type=decoded.media_type,
+        bytes=len(content),
+        width=decoded.width,
+        height=decoded.height,
+        original_sha256=digest,
+        stored_sha256=digest,
+        storage_key=key,
+        storage_state=StorageState.WAITING if waits else StorageState.KEPT,
+    )
+
+
+def _record(upload: Upload, answer: Answer, total_ms: float) -> Prediction:
+    prediction = Prediction(
+        upload=upload,
+        version=answer.served.version,
+        label=answer.label,
+        confidence=answer.confidence,
+        probabilities=[float(probability) for probability in answer.probabilities],
+        level=answer.served.bundle.manifest.level(answer.label, answer.confidence),
+        inference_ms=answer.inference_ms,
+        total_ms=total_ms,
+    )
+    with transaction.atomic():
+        upload.save(force_insert=True)
+        prediction.save(force_insert=True)
+        if upload.storage_state == StorageState.WAITING:
+            tasks.carry_to_cloud.enqueue(str(upload.id))
+    return prediction
+
+
+def _predict(served: serving.Served, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return finite float32 (K,) probabilities: NaN must reach no page and no JSON column."""
+    expected = (1, len(served.bundle.manifest.labels))
+    try:
+        probabilities = served.predict(pixels[np.newaxis])
+    except RuntimeFault as exc:
+        logger.exception("%s failed.", served.version)
+        raise UnusableAnswer("The model failed on this picture.") from exc
+    if probabilities.shape != expected or not np.isfinite(probabilities).all():
+        logger.error("%s answered %s.", served.version, probabilities.tolist())
+        raise UnusableAnswer("The model's answer to this picture cannot be used.")
+    answer: NDArray[np.float32] = probabilities[0]
+    return answer
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,15 @@
+"""The admin: which version serves, how good it is, who switched, what was seen and said.
+
+Everything that a command or a request made is read-only here. What may be changed goes through the
+use cases: a version is activated, rolled back, archived; an upload is deleted with its picture.
+"""
+
+from django.contrib import admin
+
+from classifier.admin import records, registered_models, versions
+
+__all__ = ["records", "registered_models", "versions"]
+
+admin.site.site_header = "ClassifyMe"
+admin.site.site_title = "ClassifyMe admin"
+admin.site.index_title = "Models, versions and what they said"

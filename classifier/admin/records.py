@@ -1,0 +1,183 @@
+"""What happened: who switched which version, what was uploaded, what was said about it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat, truncatechars
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from classifier import classification
+from classifier.admin.base import LongTableAdmin, ReadOnlyAdmin, badge, link, moment, thumbnail
+from classifier.models import Activation, Label, ModelVersion, Prediction, Upload
+
+SHOWN_OF_A_NAME = 30  # characters
+
+
+@admin.register(Activation)
+class ActivationAdmin(ReadOnlyAdmin[Activation]):
+    """Append-only: who, when, why, and what served before."""
+
+    list_display = ("when", "version", "previous", "who", "reason", "kind")
+    list_filter = ("model",)
+    list_select_related = ("version__model", "previous__model", "by")
+    date_hierarchy = "at"
+    fields = ("at", "model", "version", "previous", "who", "reason", "is_rollback")
+    show_facets = admin.ShowFacets.NEVER
+
+    @admin.display(description="when (UTC)", ordering="at")
+    def when(self, obj: Activation) -> SafeString | str:
+        return moment(obj.at)
+
+    @admin.display(description="by")
+    def who(self, obj: Activation) -> str:
+        return obj.by_name or "the command line"
+
+    @admin.display(description="kind")
+    def kind(self, obj: Activation) -> SafeString | str:
+        return badge("rolled back", "warning") if obj.is_rollback else ""
+
+
+class LabelFilter(admin.SimpleListFilter):
+    """The labels there are, from their own short table instead of every prediction."""
+
+    title = "label"
+    parameter_name = "label"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Label.objects.order_by("key").values_list("key", "key").distinct())
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Prediction]
+    ) -> QuerySet[Prediction]:
+        return queryset.filter(label=self.value()) if self.value() else queryset
+
+
+class VersionFilter(admin.SimpleListFilter):
+    """The versions with their models' titles, in one query."""
+
+    title = "version"
+    parameter_name = "version"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        versions = ModelVersion.objects.select_related("model").defer("manifest")
+        return [(str(version.pk), str(version)) for version in versions]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Prediction]
+    ) -> QuerySet[Prediction]:
+        chosen = [UUID(str(key)) for key, _ in self.lookup_choices if key == self.value()]
+        return queryset.filter(version__in=chosen) if self.value() else queryset
+
+
+@admin.register(Prediction)
+class PredictionAdmin(LongTableAdmin[Prediction]):
+    list_display = ("picture", "label", "sureness", "version", "upload_link", "spent", "when")
+    list_display_links = ("picture", "label")
+    list_filter = (LabelFilter, VersionFilter)
+    list_select_related = ("upload", "version__model")
+    fields = ("picture", "answers", "sureness", "version", "upload_link", "spent", "when")
+
+    @admin.display(description="picture")
+    def picture(self, obj: Prediction) -> SafeString:
+        return thumbnail(obj.upload_id)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Prediction | None = None) -> bool:
+        return request.user.has_perm("classifier.delete_prediction")
+
+    def delete_model(self, request: HttpRequest, obj: Prediction) -> None:
+        classification.delete(obj)
+
+    @admin.display(description="confidence")
+    def sureness(self, obj: Prediction) -> SafeString:
+        kinds = {"high": "active", "medium": "warning", "low": "error"}
+        return format_html(
+            '<span class="cm-nowrap">{} {}</span>',
+            f"{obj.confidence:.1%}",
+            badge(obj.level, kinds.get(obj.level, "quiet")),
+        )
+
+    @admin.display(description="time")
+    def spent(self, obj: Prediction) -> SafeString:
+        shown = f"{obj.inference_ms:.1f} of {obj.total_ms:.1f} ms"
+        return format_html('<span class="cm-nowrap">{}</span>', shown)
+
+    @admin.display(description="when (UTC)")
+    def when(self, obj: Prediction) -> SafeString | str:
+        return moment(obj.created_at)
+
+    @admin.display(description="upload")
+    def upload_link(self, obj: Prediction) -> SafeString:
+        return link(
+            truncatechars(str(obj.upload), SHOWN_OF_A_NAME),
+            "admin:classifier_upload_change",
+            obj.upload_id,
+        )
+
+    @admin.display(description="answers")
+    def answers(self, obj: Prediction) -> SafeString:
+        rows = format_html_join(
+            "",
+            '<tr><th scope="row">{}</th><td class="cm-number">{}</td></tr>',
+            ((label, f"{probability:.2%}") for label, probability in obj.ranked()),
+        )
+        return format_html('<table class="cm-table">{}</table>', rows)
+
+
+@admin.register(Upload)
+class UploadAdmin(LongTableAdmin[Upload]):
+    """Deleting one takes its predictions and, once that is committed, its picture with it."""
+
+    list_display = (
+        "picture",
+        "name",
+        "sender",
+        "media_type",
+        "size",
+        "storage_state",
+        "when",
+    )
+    list_display_links = ("picture", "name")
+    list_select_related = ("owner",)
+    fields = (
+        "picture",
+        "filename",
+        "sender",
+        "media_type",
+        "size",
+        "original_sha256",
+        "stored_sha256",
+        "storage_key",
+        "storage_state",
+        "storage_attempts",
+        "storage_error",
+        "when",
+    )
+
+    @admin.display(description="picture")
+    def picture(self, obj: Upload) -> SafeString:
+        return thumbnail(obj.pk)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
+        return request.user.has_perm("classifier.delete_upload")
+
+    @admin.display(description="file name")
+    def name(self, obj: Upload) -> str:
+        return truncatechars(str(obj), SHOWN_OF_A_NAME)
+
+    @admin.display(description="when (UTC)")
+    def when(self, obj: Upload) -> SafeString | str:
+        return moment(obj.created_at)
+
+    @admin.display(description="from")
+    def sender(self, obj: Upload) -> str:
+        return str(obj.owner) if obj.owner_id else "a visitor"
+
+    @admin.display(description="size")
+    def size(self, obj: Upload) -> str:
+        return f"{obj.width} by {obj.height}, {filesizeformat(obj.bytes)}"

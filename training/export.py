@@ -1,0 +1,258 @@
+"""From a trained Keras network to the files of a bundle. Needs TensorFlow, once, here.
+
+The served graph takes uint8 pixels and gives calibrated probabilities: rescaling, the
+average over views, temperature and softmax are all inside.
+"""
+
+from __future__ import annotations
+
+import platform
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+from classifier import bundles, imaging
+from classifier.bundles import Bundle, Label, Thresholds
+from classifier.imaging import InputSpec
+from training import golden
+from training.datasets.dataset import Images
+from training.recipes.recipe import Views
+from training.views import VIEWS, View
+
+OPSET = 18
+# Weights are stored as float16 (they are computed with in float32), which moves the
+# probabilities of the networks here by less than 1e-3.
+TOLERANCE = 4e-3
+_COMPACTED_FROM = 1024  # values; smaller tensors stay in float32
+
+LIBRARIES = ("keras", "tensorflow", "tf2onnx", "onnx", "numpy", "pillow")
+
+
+def export_bundle(
+    network: keras.Model,
+    root: Path,
+    *,
+    name: str,
+    title: str,
+    architecture: str,
+    labels: Sequence[Label],
+    input_spec: InputSpec,
+    temperature: float = 1.0,
+    views: Views = "one",
+    confidence: Mapping[str, Thresholds] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    outputs_probabilities: bool = False,
+) -> Bundle:
+    """Write all files of a bundle for a network: the network, its served graph, golden pictures.
+
+    Args:
+        network: pixels of 0..255 (N, H, W, 3) in; logits (N, K) out, or probabilities where
+            `outputs_probabilities`. Built-in layers only.
+        root: the bundle's folder, made if need be; `report/` in it is taken along.
+        confidence: where levels begin, per label key; without it, where unmeasured ones do.
+    """
+    write_graphs(
+        network,
+        root,
+        input_spec,
+        temperature=temperature,
+        views=views,
+        outputs_probabilities=outputs_probabilities,
+    )
+    return write_manifest(
+        root,
+        name=name,
+        title=title,
+        architecture=architecture,
+        labels=labels,
+        input_spec=input_spec,
+        temperature=temperature,
+        confidence=confidence,
+        dataset=dataset,
+        recipe=recipe,
+        metrics=metrics,
+    )
+
+
+def write_graphs(
+    network: keras.Model,
+    root: Path,
+    input_spec: InputSpec,
+    *,
+    temperature: float,
+    views: Views = "one",
+    outputs_probabilities: bool = False,
+) -> None:
+    """Write `model.keras`, `model.onnx` and `golden/` under root."""
+    root.mkdir(parents=True, exist_ok=True)
+    _round_to_half(network)
+    _save_network(network, root / "model.keras")
+    served = serving_function(
+        network, input_spec, temperature, views, outputs_probabilities=outputs_probabilities
+    )
+    _export_onnx(served, root / "model.onnx")
+    _write_golden(served, root / "golden", input_spec)
+
+
+def write_manifest(
+    root: Path,
+    *,
+    name: str,
+    title: str,
+    architecture: str,
+    labels: Sequence[Label],
+    input_spec: InputSpec,
+    temperature: float,
+    confidence: Mapping[str, Thresholds] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write `manifest.json` over the files that stand under root."""
+    return bundles.write(
+        root,
+        name=name,
+        title=title,
+        architecture=architecture,
+        labels=tuple(labels),
+        input_spec=input_spec,
+        temperature=temperature,
+        confidence=confidence,
+        tolerance=TOLERANCE,
+        dataset=dataset,
+        recipe=recipe,
+        libraries=library_versions(),
+        metrics=metrics,
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that a result depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def serving_function(
+    network: keras.Model,
+    input_spec: InputSpec,
+    temperature: float,
+    views: Views = "one",
+    *,
+    outputs_probabilities: bool = False,
+) -> Any:
+    """Return a tf.function: uint8 (N, H, W, 3) -> float32 probabilities (N, K)."""
+    shape = (None, input_spec.height, input_spec.width, input_spec.channels)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="image")])  # type: ignore[untyped-decorator]
+    def serve(image: Any) -> Any:
+        pixels = tf.cast(image, tf.float32)
+        outputs = network(_views(pixels, VIEWS[views]), training=False)
+        if outputs_probabilities:
+            outputs = tf.math.log(tf.maximum(outputs, 1e-12))
+        outputs = _averaged(outputs, VIEWS[views])
+        probabilities = tf.nn.softmax(tf.cast(outputs, tf.float32) / temperature)
+        return tf.identity(probabilities, name="probabilities")
+
+    return serve
+
+
+def _views(pixels: Any, views: Sequence[View]) -> Any:
+    """Return all views of a batch (N, H, W, 3) one after the other: (views * N, H, W, 3)."""
+    if len(views) == 1:
+        return pixels
+    _, height, width, _ = pixels.shape
+    padded = tf.pad(pixels, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
+    seen = []
+    for view in views:
+        top, left = 1 - view.down, 1 - view.right
+        moved = padded[:, top : top + height, left : left + width]
+        seen.append(tf.reverse(moved, [2]) if view.mirrored else moved)
+    return tf.concat(seen, axis=0)
+
+
+def _averaged(outputs: Any, views: Sequence[View]) -> Any:
+    """Return the weighted mean (N, K) of the outputs of all views (views * N, K)."""
+    if len(views) == 1:
+        return outputs
+    weights = tf.constant([view.weight for view in views], shape=(len(views), 1, 1))
+    by_view = tf.reshape(outputs, (len(views), -1, outputs.shape[-1]))
+    return tf.reduce_sum(by_view * weights, axis=0)
+
+
+def _round_to_half(network: keras.Model) -> None:
+    """Round kernels to what float16 holds, so that both files hold the same network."""
+    for variable in network.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(keras.ops.convert_to_numpy(variable).astype(np.float16))
+
+
+def _save_network(network: keras.Model, path: Path) -> None:
+    """Save without optimizer, deflated: rounded weights take little more than half the space."""
+    bare = type(network).from_config(network.get_config())
+    bare.set_weights(network.get_weights())
+    plain = path.with_name("plain.keras")
+    bare.save(plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w") as target:
+        for member in source.infolist():
+            content = source.read(member)
+            target.writestr(member, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    plain.unlink()
+
+
+def _export_onnx(served: Any, path: Path) -> None:
+    graph, _ = tf2onnx.convert.from_function(
+        served, input_signature=served.input_signature, opset=OPSET
+    )
+    _rename_output(graph, "probabilities")
+    _compact(graph)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def _rename_output(graph: onnx.ModelProto, name: str) -> None:
+    """Give the one output its name; tf2onnx calls it `Identity:0`."""
+    old = graph.graph.output[0].name
+    graph.graph.output[0].name = name
+    for node in graph.graph.node:
+        node.output[:] = [name if output == old else output for output in node.output]
+        node.input[:] = [name if input_ == old else input_ for input_ in node.input]
+
+
+def _compact(graph: onnx.ModelProto) -> None:
+    """Store large float32 weights as float16, cast back when the graph is loaded."""
+    casts = []
+    for tensor in graph.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _COMPACTED_FROM:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    for node in reversed(casts):
+        graph.graph.node.insert(0, node)
+
+
+def _write_golden(served: Any, folder: Path, input_spec: InputSpec) -> None:
+    folder.mkdir(exist_ok=True)
+    outputs: dict[str, npt.NDArray[np.float32]] = {}
+    for filename, content in golden.draw():
+        (folder / filename).write_bytes(content)
+        pixels, _ = imaging.load(content, input_spec)
+        outputs[Path(filename).stem] = _served(served, pixels[None])[0]
+    np.savez(folder / "outputs.npz", allow_pickle=False, **outputs)
+
+
+def _served(served: Any, images: Images) -> npt.NDArray[np.float32]:
+    return np.asarray(served(tf.constant(images)).numpy(), dtype=np.float32)

@@ -1,0 +1,205 @@
+"""manage.py register_model: let a trained network into the registry."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from classifier import bundles, registry
+from classifier.bundles import BundleError, Label
+from classifier.imaging import InputSpec, Interpolation, ResizeRule
+from classifier.management import arguments
+from classifier.models import ModelVersion
+
+# How a network wants its pixels, beside 0..255: the scale and offset put in front of it.
+PIXELS = {"0..255": None, "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
+# What only a plain .keras file needs to be told; a bundle says it itself.
+ABOUT_KERAS = ("name", "title", "labels", "architecture")
+
+
+class Command(BaseCommand):
+    help = (
+        "Register a version: a bundle (a folder or a .zip of it), or a plain .keras file with its "
+        "labels, which is made into a bundle first (that needs the training environment). A "
+        "version is verified and proven before it is registered; the same bundle twice changes "
+        "nothing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("path", nargs="?", help="A bundle's folder or .zip, or a .keras file.")
+        parser.add_argument(
+            "--shipped",
+            action="store_true",
+            help="Register the bundles that come with ClassifyMe instead of PATH.",
+        )
+        parser.add_argument("--activate", action="store_true", help="Let it serve at once.")
+        arguments.add_who_and_why(parser)
+        keras = parser.add_argument_group("for a .keras file")
+        keras.add_argument("--name", help="The registered model it is a version of, e.g. cifar10.")
+        keras.add_argument("--title", help="The words people read for that model.")
+        keras.add_argument(
+            "--labels",
+            help="Label keys in the order of the outputs: cat,dog or a text file with one a line.",
+        )
+        keras.add_argument("--architecture", help="What to call the network. Default: the file.")
+        keras.add_argument(
+            "--pixels",
+            choices=sorted(PIXELS),
+            default="0..255",
+            help="The range of pixel values that the network takes. Default: 0..255.",
+        )
+        keras.add_argument(
+            "--resize",
+            choices=[rule.value for rule in ResizeRule],
+            default=ResizeRule.SQUASH.value,
+            help="How a picture of another shape is made to fit. Default: squash.",
+        )
+        keras.add_argument(
+            "--interpolation",
+            choices=[rule.value for rule in Interpolation],
+            default=Interpolation.BICUBIC.value,
+            help="How pixels are computed when resizing. Default: bicubic.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["shipped"] == bool(options["path"]):
+            raise CommandError("Expected a path or --shipped, one of the two.", returncode=2)
+        try:
+            if options["shipped"]:
+                self._register_shipped()
+            else:
+                self._register(options)
+        except (registry.RegistryError, BundleError) as error:
+            raise CommandError(str(error), returncode=2) from error
+
+    def _register_shipped(self) -> None:
+        versions = registry.register_shipped()
+        if not versions:
+            self.stdout.write("No bundle comes with this ClassifyMe.")
+        for version in versions:
+            active = ", active" if version.is_active else ""
+            self.stdout.write(f"{version} ({version.architecture}{active}) is registered.")
+
+    def _register(self, options: dict[str, Any]) -> None:
+        by = arguments.user_named(options["by"])
+        with bundle_folder(options) as folder:
+            version: ModelVersion = registry.register(
+                folder, activate=options["activate"], by=by, reason=options["reason"]
+            )
+        active = " and active" if version.is_active else ""
+        sentence = f"{version} is registered{active}. Digest: {version.bundle_digest[:12]}"
+        self.stdout.write(self.style.SUCCESS(sentence))
+
+
+@contextmanager
+def bundle_folder(options: dict[str, Any]) -> Iterator[Path]:
+    """Yield the folder of the bundle that the path means, made or unpacked if need be."""
+    given = options["path"]
+    if "://" in given:
+        sentence = f"Expected a path on this machine, not an address. Received: {given}"
+        raise CommandError(sentence, returncode=2)
+    path = Path(given)
+    plain = path.suffix.lower() in {".keras", ".h5", ".hdf5"}
+    if not plain and (told := [f"--{name}" for name in ABOUT_KERAS if options[name]]):
+        sentence = f"A bundle says its name and labels itself. Received: {', '.join(told)}"
+        raise CommandError(sentence, returncode=2)
+    if path.is_dir() and not plain:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="classifyme-bundle-") as folder:
+        made = Path(folder) / "bundle"
+        if plain:
+            make_bundle(path, made, options)
+        else:
+            bundles.unpack(path, made)
+        yield made
+
+
+def make_bundle(path: Path, root: Path, options: dict[str, Any]) -> None:
+    """Make a bundle of a plain .keras file; CommandError with exit code 2 if that cannot be."""
+    from training import saved_models
+
+    labels = parse_labels(options["labels"])
+    if not options["name"]:
+        sentence = "A .keras file does not say which model it is: expected --name. Received: none"
+        raise CommandError(sentence, returncode=2)
+    require_keras()
+    try:
+        saved = saved_models.load(path)
+    except saved_models.UnsafeModel as error:
+        raise CommandError(str(error), returncode=2) from error
+    if saved.classes != len(labels):
+        sentence = f"Expected {saved.classes} labels, one for each output. Received: {len(labels)}"
+        raise CommandError(sentence, returncode=2)
+    export(saved, root, labels, options)
+
+
+def export(saved: Any, root: Path, labels: list[Label], options: dict[str, Any]) -> None:
+    from training.export import export_bundle
+
+    path = Path(options["path"])
+    settings = {name: options[name] for name in ("pixels", "resize", "interpolation")}
+    export_bundle(
+        with_pixels(saved, PIXELS[options["pixels"]]),
+        root,
+        name=options["name"],
+        title=options["title"] or options["name"],
+        architecture=options["architecture"] or path.stem,
+        labels=labels,
+        input_spec=InputSpec(
+            height=saved.height,
+            width=saved.width,
+            resize=ResizeRule(options["resize"]),
+            interpolation=Interpolation(options["interpolation"]),
+        ),
+        recipe={"name": "register_model", "file": path.name, "settings": settings},
+        outputs_probabilities=saved.outputs_probabilities,
+    )
+
+
+def with_pixels(saved: Any, scaling: tuple[float, float] | None) -> Any:
+    """Return the network with what it needs in front of it to take pixels of 0..255."""
+    import keras
+
+    if scaling is None:
+        return saved.network
+    pixels = keras.Input((saved.height, saved.width, 3))
+    scaled = keras.layers.Rescaling(scaling[0], offset=scaling[1])(pixels)
+    return keras.Model(pixels, saved.network(scaled))
+
+
+def parse_labels(text: str | None) -> list[Label]:
+    """Return the labels in "cat,dog" or in the text file of that name, one key a line."""
+    if not text:
+        sentence = "A .keras file does not say what its outputs mean: expected --labels. "
+        raise CommandError(f"{sentence}Received: none", returncode=2)
+    keys = text.split(",")
+    if text.endswith(".txt"):
+        try:
+            keys = Path(text).read_text("utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            sentence = f"The labels cannot be read from {text}: {error}"
+            raise CommandError(sentence, returncode=2) from error
+    keys = [key.strip() for key in keys if key.strip()]
+    if len(keys) < 2 or len(set(keys)) < len(keys):
+        sentence = "Expected at least two labels, no two the same. "
+        raise CommandError(f"{sentence}Received: {', '.join(keys):.300}", returncode=2)
+    return [Label(key, key) for key in keys]
+
+
+def require_keras() -> None:
+    """Raise CommandError where this environment only serves."""
+    try:
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    except ImportError as error:
+        sentence = (
+            "Making a bundle of a .keras file needs TensorFlow, which this environment does not "
+            "have. `make train` builds .venv-training; run this command with its Python."
+        )
+        raise CommandError(sentence, returncode=2) from error

@@ -1,0 +1,132 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training.datasets.dataset import hold_out
+from training.recipes import recipe as recipes
+from training.tests.pictures import KEYS, colours
+from training.trainer import Epoch, Progress, Trainer, TrainingError
+
+SMALL = {"epochs": "2", "batch_size": "16", "validation": "12"}
+Event = Progress | Epoch
+
+
+def _ignore(event: Event) -> None:
+    pass
+
+
+def _trainer(
+    folder: Path,
+    report: Callable[[Event], None] = _ignore,
+    recipe_name: str = "cifar10_cnn",
+    **changes: str,
+) -> Trainer:
+    recipe = recipes.find(recipe_name)
+    train, validation = hold_out(colours(60), 12)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Trainer(
+        recipe,
+        recipe.settings.changed(SMALL | changes),
+        train=train,
+        validation=validation,
+        label_count=len(KEYS),
+        seed=7,
+        folder=folder,
+        report=report,
+    )
+
+
+def _weights(trainer: Trainer) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in trainer.network.variables]
+
+
+@pytest.mark.parametrize("recipe_name", ["cifar10_cnn", "cifar10_fast"])
+def test_a_run_broken_off_mid_epoch_ends_where_an_unbroken_one_does(
+    tmp_path: Path, recipe_name: str
+) -> None:
+    unbroken = _trainer(tmp_path / "unbroken", recipe_name=recipe_name)
+    unbroken.run()
+
+    def break_off(event: Event) -> None:
+        if isinstance(event, Progress) and (event.epoch, event.step) == (2, 2):
+            raise KeyboardInterrupt
+
+    broken = _trainer(tmp_path / "broken", break_off, recipe_name=recipe_name)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    resumed = _trainer(tmp_path / "broken", recipe_name=recipe_name)
+    resumed.resume()
+    assert resumed.done == 5
+    resumed.run()
+
+    for expected, received in zip(_weights(unbroken), _weights(resumed), strict=True):
+        assert np.allclose(expected, received, atol=1e-5)
+    assert resumed.history[0] == broken.history[0]
+    assert resumed.history[1].loss == pytest.approx(unbroken.history[1].loss, rel=1e-4)
+
+
+def test_it_learns_to_tell_colours_apart(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, recipe_name="cifar10_fast", epochs="6")
+    trainer.run()
+    assert max(epoch.validation_accuracy for epoch in trainer.history) == 1.0
+
+
+def test_it_reports_each_step_and_each_epoch(tmp_path: Path) -> None:
+    events: list[Event] = []
+    _trainer(tmp_path, events.append).run()
+    steps = [(event.epoch, event.step) for event in events if isinstance(event, Progress)]
+    assert steps == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert [event.epoch for event in events if isinstance(event, Epoch)] == [1, 2]
+    assert (tmp_path / "history.csv").read_text().count("\n") == 3
+
+
+def test_the_learning_rate_rises_and_falls(tmp_path: Path) -> None:
+    rates: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Progress):
+            rates.append(event.learning_rate)
+
+    _trainer(tmp_path, note, epochs="4", warmup="0.5").run()
+    peak = rates.index(max(rates))
+    assert 0 < peak < len(rates) - 1
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_the_best_epochs_network_is_kept(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.run()
+    best = max(trainer.history, key=lambda epoch: (epoch.validation_accuracy, epoch.epoch))
+    network = trainer.best_network()
+    if best.epoch == 2:
+        for expected, received in zip(trainer.network.variables, network.variables, strict=True):
+            assert np.array_equal(*map(keras.ops.convert_to_numpy, (expected, received)))
+    assert network.dtype_policy.name == "float32"
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_advice(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, recipe_name="cifar10_fast", learning_rate="1e30", epochs="3")
+    with pytest.raises(TrainingError, match=r"loss became .*learning_rate"):
+        trainer.run()
+
+
+def test_resuming_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint to resume from"):
+        _trainer(tmp_path).resume()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    _trainer(tmp_path).save_checkpoint()
+    with pytest.raises(TrainingError, match="another network"):
+        _trainer(tmp_path, recipe_name="cifar10_fast").resume()
+
+
+def test_mixed_precision_trains_and_gives_a_float32_network(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, precision="mixed_bfloat16", epochs="1")
+    trainer.run()
+    assert trainer.network.get_layer("logits").compute_dtype == "float32"
+    assert {layer.compute_dtype for layer in trainer.best_network().layers} == {"float32"}

@@ -1,0 +1,79 @@
+"""The bundles that ship with ClassifyMe: whole, small, and as good as they say."""
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.conf import settings
+
+from classifier import imaging, registry, serving
+from classifier.bundles import Bundle
+from classifier.models import RegisteredModel
+
+FOLDERS = sorted(path.parent for path in registry.SHIPPED.glob("*/*/manifest.json"))
+CIFAR10 = Path(settings.BASE_DIR).parent / "shared" / "data" / "cifar10.zip"
+BATCH = 100
+
+
+def _test_pictures() -> Iterator[tuple[str, bytes]]:
+    """Yield (label key, encoded picture) for CIFAR-10's 10,000 test images."""
+    if not CIFAR10.exists():
+        pytest.skip("needs the real CIFAR-10 beside the checkout, in ../shared/data/cifar10.zip")
+    with zipfile.ZipFile(CIFAR10) as archive:
+        for name in archive.namelist():
+            path = Path(name)
+            if path.suffix == ".webp" and path.parts[1] == "test":
+                yield path.parts[2], archive.read(name)
+
+
+def test_two_versions_of_the_cifar10_model_ship() -> None:
+    bundles = [Bundle.open(folder) for folder in FOLDERS]
+    architectures = sorted(bundle.manifest.architecture for bundle in bundles)
+    assert architectures == ["cifar10_cnn", "cifar10_fast"]
+    assert {bundle.manifest.name for bundle in bundles} == {"cifar10"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_shipped_bundle_is_whole_and_proves_itself(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    bundle.verify()
+    serving.prove(bundle)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_shipped_bundle_says_how_it_was_made_and_measured(folder: Path) -> None:
+    manifest = Bundle.open(folder).manifest
+    assert manifest.recipe["command"].startswith("python manage.py train cifar10_")
+    assert manifest.dataset["counts"]["test"] == manifest.metrics["test"]["images"] == 10_000
+    assert manifest.dataset["counts"]["train"] + manifest.dataset["counts"]["validation"] == 50_000
+
+
+def test_all_shipped_bundles_together_stay_under_40_megabytes() -> None:
+    sizes = [path.stat().st_size for path in registry.SHIPPED.rglob("*") if path.is_file()]
+    assert 0 < sum(sizes) < 40_000_000
+
+
+@pytest.mark.django_db
+def test_the_version_active_at_first_start_is_as_accurate_as_it_says_on_all_test_images() -> None:
+    registry.register_shipped()
+    served = serving.active(RegisteredModel.objects.get(is_default=True))
+    manifest = served.bundle.manifest
+    assert manifest.architecture == "cifar10_fast"
+    keys = manifest.label_keys()
+
+    pictures = list(_test_pictures())
+    truth = np.array([keys.index(key) for key, _ in pictures])
+    assert set(Counter(truth.tolist()).values()) == {1000}
+    answers = []
+    for start in range(0, len(pictures), BATCH):
+        contents = [content for _, content in pictures[start : start + BATCH]]
+        pixels = np.stack([imaging.load(content, manifest.input)[0] for content in contents])
+        answers.append(served.predict(pixels).argmax(axis=1))
+    accuracy = float((np.concatenate(answers) == truth).mean())
+
+    assert accuracy >= 0.935
+    # Another processor may round another way: a picture or two may fall on the other side.
+    assert accuracy == pytest.approx(manifest.metrics["test"]["accuracy"], abs=0.0005)

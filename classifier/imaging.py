@@ -7,12 +7,14 @@ the pixels that come out may change; a bundle's manifest names the version it wa
 What is accepted, refused and lost is written down in docs/reference/imaging.md.
 """
 
+import importlib.util
 import io
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -261,7 +263,7 @@ _BROKEN = (
 
 _PNG_BIT_DEPTH_AT = 24
 
-_READABLE_SENTENCE = "Choose a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC picture."
+_ALWAYS_READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
 
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -370,11 +372,23 @@ def _recognise(content: bytes) -> str:
     if foreign := image_formats.foreign_name(content):
         raise ImageError(
             ErrorCode.UNSUPPORTED_FORMAT,
-            f"This is {foreign}, which cannot be read here. {_READABLE_SENTENCE}",
+            f"This is {foreign}, which cannot be read here. {_choose()}",
         )
     raise ImageError(
-        ErrorCode.NOT_AN_IMAGE, f"This file is not a picture that we know. {_READABLE_SENTENCE}"
+        ErrorCode.NOT_AN_IMAGE, f"This file is not a picture that we know. {_choose()}"
     )
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Return the names of the formats that this installation reads, as people write them."""
+    with_heic = importlib.util.find_spec("pillow_heif") is not None
+    return (*_ALWAYS_READABLE, "HEIC") if with_heic else _ALWAYS_READABLE
+
+
+def _choose() -> str:
+    *most, last = readable_formats()
+    return f"Choose a {', '.join(most)} or {last} picture."
 
 
 def _plugin(name: str) -> type[ImageFile.ImageFile]:
@@ -412,7 +426,7 @@ def _refuse_raw(image: TiffImagePlugin.TiffImageFile) -> None:
     if isinstance(new_subfile_type, int) and new_subfile_type & 1:
         raise ImageError(
             ErrorCode.UNSUPPORTED_FORMAT,
-            f"This is a camera raw file, which cannot be read here. {_READABLE_SENTENCE}",
+            f"This is a camera raw file, which cannot be read here. {_choose()}",
         )
 
 

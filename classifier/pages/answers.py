@@ -15,8 +15,9 @@ LEVEL_WORDS: Mapping[str, str] = {
     Level.MEDIUM: "Medium confidence",
     Level.LOW: "Low confidence",
 }
+# For a version that nobody measured level by level.
 LEVEL_ADVICE: Mapping[str, str] = {
-    Level.HIGH: "Answers at this level are seldom wrong.",
+    Level.HIGH: "As sure as this model gets.",
     Level.MEDIUM: "Probably right, but worth a look of your own.",
     Level.LOW: "More of a guess. It may be something the model was never taught.",
 }
@@ -72,7 +73,16 @@ class Answer:
 
     @property
     def level_advice(self) -> str:
-        return LEVEL_ADVICE[self.prediction.level]
+        """Say how often answers of this level were right when the version was measured."""
+        measured = self.prediction.version.manifest["metrics"].get("test", {})
+        level = measured.get("levels", {}).get(self.prediction.level, {})
+        precision, images = level.get("precision"), measured.get("images")
+        if not isinstance(precision, int | float) or not isinstance(images, int):
+            return LEVEL_ADVICE[self.prediction.level]
+        return (
+            f"Measured on {images:,} test images, answers at this level were right "
+            f"{percent(precision)} of the time."
+        )
 
     @cached_property
     def bars(self) -> list[Bar]:

@@ -99,6 +99,7 @@ def _front_page(request: Request, problem: str = "", status: int = 200) -> HttpR
         "teacher": Teacher.now(),
         "problem": problem,
         "max_bytes": settings.IMAGE_MAX_BYTES,
+        "formats": ", ".join(imaging.readable_formats()),
     }
     return render(request, "pages/index.html", context, status=status)
 

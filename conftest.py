@@ -41,10 +41,12 @@ def _no_skip_in_ci[R: (pytest.TestReport, pytest.CollectReport)](report: R) -> R
 
 @pytest.fixture(autouse=True)
 def _own_folders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give every test empty folders for pictures and bundles, and take them away after it."""
+    """Give every test empty folders of its own, and take them away after it."""
     root = tmp_path_factory.mktemp("var")
     settings.MEDIA_ROOT = root / "media"
     settings.BUNDLES_ROOT = root / "bundles"
+    settings.DATASETS_ROOT = root / "datasets"
+    settings.RUNS_ROOT = root / "runs"
     settings.MEDIA_ROOT.mkdir()
     settings.BUNDLES_ROOT.mkdir()
     yield

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.options import Action, ActionLocation
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
@@ -69,10 +70,9 @@ class NewestPaginator[M: models.Model](_Paginator[M]):
 class LongTableAdmin[M: models.Model](ReadOnlyAdmin[M]):
     """A read-only list of a table that grows with every picture.
 
-    No actions: "select all" would mean more rows than the list shows.
+    No "delete selected": "select all" would mean more rows than the list shows.
     """
 
-    actions = None
     change_list_template = "admin/classifier/newest_change_list.html"
     list_per_page = 50
     list_max_show_all = 0
@@ -82,6 +82,12 @@ class LongTableAdmin[M: models.Model](ReadOnlyAdmin[M]):
     show_full_result_count = False
     # Only the key has an index to sort by.
     sortable_by = ()
+
+    def get_actions(
+        self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST
+    ) -> dict[str, Action | None]:
+        actions = super().get_actions(request, action_location)
+        return {name: action for name, action in actions.items() if name != "delete_selected"}
 
 
 def thumbnail(upload_id: UUID) -> SafeString:

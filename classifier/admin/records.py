@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat, truncatechars
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from classifier import classification
+from classifier import carrying, classification, tasks
 from classifier.admin.base import LongTableAdmin, ReadOnlyAdmin, badge, link, moment, thumbnail
 from classifier.models import Activation, Label, ModelVersion, Prediction, Upload
 
@@ -129,6 +129,19 @@ class PredictionAdmin(LongTableAdmin[Prediction]):
         return format_html('<table class="cm-table">{}</table>', rows)
 
 
+class GivenUpFilter(admin.SimpleListFilter):
+    """The pictures that a cloud did not take and that wait for a person."""
+
+    title = "way to the cloud"
+    parameter_name = "carrying"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("given-up", "given up")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Upload]) -> QuerySet[Upload]:
+        return queryset.filter(id__in=carrying.given_up()) if self.value() else queryset
+
+
 @admin.register(Upload)
 class UploadAdmin(LongTableAdmin[Upload]):
     """Deleting one takes its predictions and, once that is committed, its picture with it."""
@@ -143,7 +156,9 @@ class UploadAdmin(LongTableAdmin[Upload]):
         "when",
     )
     list_display_links = ("picture", "name")
+    list_filter = (GivenUpFilter,)
     list_select_related = ("owner",)
+    actions = ("carry_again",)
     fields = (
         "picture",
         "filename",
@@ -165,6 +180,17 @@ class UploadAdmin(LongTableAdmin[Upload]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:
         return request.user.has_perm("classifier.delete_upload")
+
+    def has_carry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("classifier.change_upload")
+
+    @admin.action(description="Carry to the cloud again", permissions=["carry"])
+    def carry_again(self, request: HttpRequest, queryset: QuerySet[Upload]) -> None:
+        count = tasks.carry_again(queryset)
+        none = "None of the chosen pictures was given up: nothing to carry again."
+        some = f"Pictures on their way to the cloud again: {count}."
+        level = messages.SUCCESS if count else messages.WARNING
+        self.message_user(request, some if count else none, level)
 
     @admin.display(description="file name")
     def name(self, obj: Upload) -> str:

@@ -14,11 +14,21 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django_tasks_db.models import DBTaskResult
 
-from classifier import classification, registry
+from classifier import carrying, classification, registry
 from classifier.admin import sheets
-from classifier.models import Activation, Label, ModelVersion, Prediction, RegisteredModel, Upload
+from classifier.models import (
+    Activation,
+    Label,
+    ModelVersion,
+    Prediction,
+    RegisteredModel,
+    StorageState,
+    Upload,
+)
 from classifier.tests.bundles import make_bundle, picture
+from classifier.tests.pasts import make_prediction
 
 pytestmark = pytest.mark.django_db
 
@@ -691,3 +701,43 @@ def test_what_was_not_measured_is_left_out(metrics: dict[str, Any]) -> None:
     assert sheets.metrics(manifest).rows == ()
     assert sheets.per_class(manifest).rows == ()
     assert sheets.side_by_side(None, manifest) == []
+
+
+@pytest.fixture
+def given_up(first: ModelVersion) -> Upload:
+    upload = make_prediction(first).upload
+    upload.storage_state = StorageState.WAITING
+    upload.storage_attempts = carrying.MAX_ATTEMPTS
+    upload.storage_error = "The cloud refused it."
+    upload.save()
+    return upload
+
+
+def _carry_again(client: Client, upload: Upload) -> str:
+    chosen = {"action": "carry_again", "_selected_action": str(upload.pk)}
+    response = client.post(reverse("admin:classifier_upload_changelist"), chosen, follow=True)
+    return response.content.decode()
+
+
+def test_a_picture_that_the_cloud_refused_can_be_carried_again(
+    admin: Client, given_up: Upload
+) -> None:
+    assert "Pictures on their way to the cloud again: 1." in _carry_again(admin, given_up)
+    given_up.refresh_from_db()
+    assert given_up.storage_attempts == 0
+    assert given_up.storage_error == ""
+    assert DBTaskResult.objects.ready().count() == 1
+
+
+def test_a_picture_that_was_not_given_up_is_not_carried_again(
+    admin: Client, first: ModelVersion
+) -> None:
+    upload = make_prediction(first).upload
+    assert "None of the chosen pictures was given up" in _carry_again(admin, upload)
+    assert not DBTaskResult.objects.exists()
+
+
+def test_carrying_again_needs_the_permission_to_change_uploads(given_up: Upload) -> None:
+    _carry_again(sign_in("view_upload"), given_up)
+    given_up.refresh_from_db()
+    assert given_up.storage_attempts == carrying.MAX_ATTEMPTS

@@ -16,6 +16,7 @@ from classifier.bundles import Bundle, BundleError
 from classifier.models import ModelVersion, RegisteredModel
 from classifier.runtimes import RuntimeFault
 from training.datasets.dataset import Dataset, DatasetError
+from training.management.environment import require_keras
 
 DATASETS = ("cifar10",)
 
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_keras()
         try:
             version = find_version(options["model"], options["number"])
             bundle = version.open_bundle()
@@ -48,14 +50,7 @@ class Command(BaseCommand):
     def _measure(
         self, version: ModelVersion, bundle: Bundle, dataset: Dataset, *, as_json: bool
     ) -> None:
-        try:
-            from training import console, evaluation
-        except ImportError as error:
-            raise CommandError(
-                f"{error.name} is not installed here: this environment only serves. Run it with "
-                ".venv-training/bin/python, which `make test` and `make train` build.",
-                returncode=2,
-            ) from error
+        from training import console, evaluation
 
         engine: Any = settings.RUNTIME
         with runtimes.create(

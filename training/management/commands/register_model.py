@@ -15,6 +15,7 @@ from classifier.bundles import BundleError, Label
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.management import arguments
 from classifier.models import ModelVersion
+from training.management import environment
 
 # How a network wants its pixels, beside 0..255: the scale and offset put in front of it.
 PIXELS = {"0..255": None, "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
@@ -128,7 +129,7 @@ def make_bundle(path: Path, root: Path, options: dict[str, Any]) -> None:
     if not options["name"]:
         sentence = "A .keras file does not say which model it is: expected --name. Received: none"
         raise CommandError(sentence, returncode=2)
-    require_keras()
+    environment.require_keras()
     try:
         saved = saved_models.load(path)
     except saved_models.UnsafeModel as error:
@@ -190,16 +191,3 @@ def parse_labels(text: str | None) -> list[Label]:
         sentence = "Expected at least two labels, no two the same. "
         raise CommandError(f"{sentence}Received: {', '.join(keys):.300}", returncode=2)
     return [Label(key, key) for key in keys]
-
-
-def require_keras() -> None:
-    """Raise CommandError where this environment only serves."""
-    try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    except ImportError as error:
-        sentence = (
-            "Making a bundle of a .keras file needs TensorFlow, which this environment does not "
-            "have. `make train` builds .venv-training; run this command with its Python."
-        )
-        raise CommandError(sentence, returncode=2) from error

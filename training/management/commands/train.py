@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from classifier import registry
 from training import runs
 from training.datasets.dataset import Dataset, DatasetError, Split, hold_out
+from training.management.environment import require_keras
 from training.recipes import recipe as recipes
 from training.recipes.recipe import BadSetting, Recipe, UnknownRecipe
 from training.runs import RunError, RunPlan
@@ -60,14 +59,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        quiet_tensorflow()
+        require_keras()
         try:
             recipe = recipes.find(options["recipe"])
             dataset = load_dataset(recipe)
             folder, plan = self._prepare(recipe, dataset, options)
         except (UnknownRecipe, BadSetting, DatasetError, RunError) as error:
             raise CommandError(str(error), returncode=2) from error
-        require_keras()
         self._train(recipe, dataset, folder, plan, options)
 
     def _prepare(
@@ -198,25 +196,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"{version} is active.")
         except registry.RegistryError as error:
             raise CommandError(str(error), returncode=2) from error
-
-
-def quiet_tensorflow() -> None:
-    """Keep what TensorFlow and tf2onnx remark in passing off the console; errors still show."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for name in ("tensorflow", "tf2onnx"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def require_keras() -> None:
-    """Raise CommandError in an environment that only serves."""
-    try:
-        importlib.import_module("keras")
-    except ImportError as error:
-        raise CommandError(
-            "Keras is not installed here: this environment only serves. "
-            "Use `make train`, which builds .venv-training.",
-            returncode=2,
-        ) from error
 
 
 def load_dataset(recipe: Recipe) -> Dataset:

@@ -1,5 +1,6 @@
 """The bundles that ship with ClassifyMe: whole, small, and as good as they say."""
 
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -7,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from django.conf import settings
+from django.conf import settings as project
+from pytest_django import Settings
 
 from classifier import imaging, registry, serving
 from classifier.bundles import Bundle
 from classifier.models import RegisteredModel
 
 FOLDERS = sorted(path.parent for path in registry.SHIPPED.glob("*/*/manifest.json"))
-CIFAR10 = Path(settings.BASE_DIR).parent / "shared" / "data" / "cifar10.zip"
+CIFAR10 = Path(project.BASE_DIR).parent / "shared" / "data" / "cifar10.zip"
 BATCH = 100
 
 
@@ -57,7 +59,10 @@ def test_all_shipped_bundles_together_stay_under_40_megabytes() -> None:
 
 
 @pytest.mark.django_db
-def test_the_version_active_at_first_start_is_as_accurate_as_it_says_on_all_test_images() -> None:
+def test_the_version_active_at_first_start_is_as_accurate_as_it_says_on_all_test_images(
+    settings: Settings,
+) -> None:
+    settings.RUNTIME = {**settings.RUNTIME, "OPTIONS": {"threads": os.cpu_count()}}
     registry.register_shipped()
     served = serving.active(RegisteredModel.objects.get(is_default=True))
     manifest = served.bundle.manifest

@@ -29,6 +29,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.log = folder / "log"
+        self.begins = len(self.output()) if self.log.exists() else 0
         kept = {k: v for k, v in os.environ.items() if k in {"HOME", "LANG", "PATH"}}
         own = {
             "BUNDLES_ROOT": str(folder / "bundles"),
@@ -53,7 +54,7 @@ class Site:
 
     def wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while "ClassifyMe serves on" not in self.output():
+        while "ClassifyMe serves on" not in self.output()[self.begins :]:
             assert self.process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.1)

@@ -1,8 +1,13 @@
 """CIFAR-10 in about ten epochs, in the spirit of airbench94.
 
-    python manage.py train cifar10_fast --register
+    python manage.py train cifar10_fast --seed 0 --register
 
-RESULTS_GO_HERE
+Twelve epochs on 47,500 images took 49 minutes on two cores of an AVX-512 server processor that
+did much else meanwhile (4.2 s a step of 1,024 images when it did not, 39 minutes in all).
+Seed 0: 93.54 % on the 10,000 test images as served, 95 % interval 93.04 to 94.01 %. As served
+means that logits are averaged over six views, as airbench94 does at test time; the mirrored pass
+alone gave 93.43 %, and on the validation images one view gave 93.36 %, two 94.16 %, six 94.24 %.
+One seed was run so far: the spread over seeds is not known.
 """
 
 from training.recipes.recipe import Recipe, Settings

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from training.management import environment
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def _without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "NEEDED", ("a_library_that_nobody_has",))
+
+
+@pytest.mark.usefixtures("_without_keras")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "cifar10_fast"],
+        ["evaluate", "cifar10"],
+        ["register_model", "network.keras", "--name", "pets", "--labels", "cat,dog"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_where_only_serving_is_installed_a_command_names_the_environment_that_has_more(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("network.keras").write_bytes(b"PK")
+    with pytest.raises(CommandError, match=r"lacks a_library.*\.venv-training") as refusal:
+        call_command(*command)
+    assert refusal.value.returncode == 2
+
+
+@pytest.mark.usefixtures("_without_keras")
+def test_a_bundle_is_registered_without_keras(tmp_path: Path) -> None:
+    from classifier.models import ModelVersion
+    from classifier.tests.bundles import make_bundle
+
+    call_command("register_model", str(make_bundle(tmp_path / "bundle").root))
+    assert ModelVersion.objects.count() == 1

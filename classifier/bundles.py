@@ -7,9 +7,13 @@ SHA-256 of manifest.json itself, so that one number stands for all of it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import lzma
 import os
+import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +40,7 @@ from classifier.manifest import (
 )
 
 __all__ = [
+    "LARGEST_BUNDLE",
     "MANIFEST",
     "SCHEMA_VERSION",
     "Bundle",
@@ -54,11 +59,22 @@ __all__ = [
 MANIFEST = "manifest.json"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 
+# Bytes, both of a bundle's archive and of its files once unpacked.
+LARGEST_BUNDLE = 4_000_000_000
 _LARGEST_MANIFEST = 4_000_000  # bytes
 _LARGEST_GOLDEN = 64_000_000  # bytes of all golden outputs once unpacked
+_LARGEST_TABLE = 8_000_000  # bytes of an archive's table of contents
+_PACKINGS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _CHUNK = 1 << 20
 # What reading an archive raises that is damaged, or packed in a way that Python does not know.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
@@ -195,44 +211,109 @@ def write(
 def unpack(archive: Path, into: Path) -> Bundle:
     """Unpack a zipped bundle into the empty folder `into` and open it.
 
-    Only the names that a bundle may have are written, each no larger than the manifest allows a
-    file to be. The bundle may stand at the archive's top or in one folder. Raises BundleError.
+    The bundle may stand at the archive's top or in one folder. Its manifest comes first; then only
+    what that lists is written, each file no larger than listed, all of them `LARGEST_BUNDLE` bytes
+    at most. Raises BundleError.
     """
+    _check_archive(archive)
     try:
-        with zipfile.ZipFile(archive) as packed:
-            for member, path in _members(packed):
-                _unpack_member(packed, member, into / path)
-    except (*_ZIP_ERRORS, RuntimeError, OSError) as exc:
+        with _Archive(archive) as file, zipfile.ZipFile(file) as packed:
+            return _unpack(packed, into, archive.name)
+    except (*_ZIP_ERRORS, RuntimeError, ValueError, OSError) as exc:
         sentence = f"The archive {archive.name} cannot be unpacked: {exc}"
         raise BundleError(Fault.NOT_A_BUNDLE, sentence) from exc
-    return Bundle.open(into)
 
 
-def _members(packed: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+class _Archive(io.FileIO):
+    """A file that is never read in one piece too large: zipfile reads the whole table at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = os.fstat(self.fileno()).st_size - self.tell()
+        wanted = rest if size is None or size < 0 else min(size, rest)
+        if wanted > _LARGEST_TABLE:
+            raise zipfile.BadZipFile("its table of contents is too large")
+        return super().read(wanted) or b""
+
+
+def _check_archive(archive: Path) -> None:
+    try:
+        status = archive.stat()
+    except (OSError, ValueError) as exc:
+        raise BundleError(Fault.NOT_A_BUNDLE, f"There is no archive {archive}: {exc}") from exc
+    if not stat.S_ISREG(status.st_mode):
+        sentence = f"Expected an archive that is a regular file. Received: {archive}"
+        raise BundleError(Fault.FILE_UNSAFE, sentence)
+    if status.st_size > LARGEST_BUNDLE:
+        sentence = f"Expected an archive of {LARGEST_BUNDLE} bytes at most. Received: "
+        raise BundleError(Fault.FILE_UNSAFE, f"{sentence}{status.st_size}, {archive}")
+
+
+def _unpack(packed: zipfile.ZipFile, into: Path, name: str) -> Bundle:
+    members = _members(packed)
+    if MANIFEST not in members:
+        sentence = f"Expected a bundle in {name}. Received: an archive without a {MANIFEST}"
+        raise BundleError(Fault.NOT_A_BUNDLE, sentence)
+    into.mkdir(parents=True, exist_ok=True)
+    _unpack_member(packed, members[MANIFEST], into / MANIFEST, _LARGEST_MANIFEST)
+    bundle = Bundle.open(into)
+    listed = {item.path: item.bytes for item in bundle.manifest.files}
+    if unlisted := sorted(set(members) - set(listed) - {MANIFEST}):
+        sentence = f"The archive holds a file that its manifest does not list: {unlisted[0]}"
+        raise BundleError(Fault.FILE_UNLISTED, sentence)
+    _check_total(sum(listed.values()), into)
+    for path in sorted(set(members) - {MANIFEST}):
+        _unpack_member(packed, members[path], into / path, listed[path])
+    return bundle
+
+
+def _members(packed: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the archive's files by their path inside the bundle, none of them twice."""
     members = [member for member in packed.infolist() if not member.is_dir()]
     if len(members) > manifests.MOST_FILES:
         sentence = f"Expected {manifests.MOST_FILES} files at most. Received: {len(members)}"
         raise BundleError(Fault.NOT_A_BUNDLE, sentence)
     top = next((m.filename for m in members if m.filename.split("/")[-1] == MANIFEST), MANIFEST)
-    prefix = top.removesuffix(MANIFEST)
+    found: dict[str, zipfile.ZipInfo] = {}
     for member in members:
-        path = member.filename.removeprefix(prefix)
-        if path != MANIFEST and role_of(path) is None:
-            sentence = f"The archive holds what no bundle does: {member.filename[:200]!r}"
-            raise BundleError(Fault.FILE_UNLISTED, sentence)
-        yield member, path
+        path = member.filename.removeprefix(top.removesuffix(MANIFEST))
+        _check_member(member, path)
+        if path in found:
+            sentence = f"The archive holds the same file twice: {member.filename[:200]!r}"
+            raise BundleError(Fault.NOT_A_BUNDLE, sentence)
+        found[path] = member
+    return found
 
 
-def _unpack_member(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+def _check_member(member: zipfile.ZipInfo, path: str) -> None:
+    if path != MANIFEST and role_of(path) is None:
+        sentence = f"The archive holds what no bundle does: {member.filename[:200]!r}"
+        raise BundleError(Fault.FILE_UNLISTED, sentence)
+    if member.compress_type not in _PACKINGS:
+        sentence = f"Expected an archive packed by deflate. Received: {member.filename[:200]!r} "
+        raise BundleError(Fault.NOT_A_BUNDLE, f"{sentence}packed in another way")
+
+
+def _check_total(size: int, into: Path) -> None:
+    if size > LARGEST_BUNDLE:
+        sentence = f"Expected a bundle of {LARGEST_BUNDLE} bytes at most. Received: {size}"
+        raise BundleError(Fault.FILE_UNSAFE, sentence)
+    if size > (free := shutil.disk_usage(into).free):
+        sentence = f"Expected room for {size} bytes in {into.parent}. Received: {free}"
+        raise BundleError("disk", sentence)
+
+
+def _unpack_member(
+    packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, most: int
+) -> None:
     """Write one member, counting bytes as they come: the size in its header may be a lie."""
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with packed.open(member) as source, target.open("xb") as sink:
         while chunk := source.read(_CHUNK):
             written += len(chunk)
-            if written > manifests.LARGEST_FILE:
-                sentence = f"The archive's {member.filename[:200]!r} is too large to unpack."
-                raise BundleError(Fault.FILE_UNSAFE, sentence)
+            if written > most:
+                sentence = f"Expected {most} bytes of {member.filename[:200]!r} at most. Received: "
+                raise BundleError(Fault.FILE_UNSAFE, f"{sentence}more of them in the archive")
             sink.write(chunk)
 
 

@@ -200,6 +200,13 @@ def parse(content: bytes) -> Manifest:
     return Manifest.from_json(value)
 
 
+def check(**fields: object) -> None:
+    """Raise BundleError for the first of these fields that no manifest could hold."""
+    _check_storable(fields)
+    for name, value in fields.items():
+        _PARSERS[name](value, name)
+
+
 def _without_double_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):

@@ -55,14 +55,18 @@ def register(
 ) -> ModelVersion:
     """Return the version made of the bundle in this folder: verified, proven, copied.
 
-    The same bundle a second time gives the version that there is and changes nothing (files that
-    went missing are put back). The first registered model becomes the default one. Raises
-    RegistryError.
+    The same bundle a second time is verified too, gives the version that there is and changes
+    nothing (files that went missing are put back). The first registered model becomes the default
+    one. Raises RegistryError.
     """
     _check_reason(reason)
     bundle = _open(Path(bundle_path))
+    with _faults_as_refusals():
+        bundle.verify()
     version = _registered(bundle)
     proven = version is None or not _is_in_place(bundle)
+    if version is None:
+        _check_labels(bundle.manifest)
     if proven:
         _bring_into_place(bundle)
     version = version or _enter(bundle, by)
@@ -181,10 +185,9 @@ def _is_in_place(bundle: Bundle) -> bool:
 
 
 def _bring_into_place(bundle: Bundle) -> None:
-    """Copy the bundle beside its place, verify and prove the copy, then rename it to its place."""
+    """Copy the verified bundle beside its place, prove the copy, then rename it to its place."""
     root = Path(settings.BUNDLES_ROOT)
     with _faults_as_refusals():
-        bundle.verify()
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=root) as incoming:
             copy = _copy(bundle, Path(incoming) / "bundle")
@@ -245,6 +248,8 @@ def _insert(bundle: Bundle, by: User | None) -> ModelVersion:
     )
     # Locked, so that versions of one model are numbered one after the other.
     model = RegisteredModel.objects.select_for_update().get(name=manifest.name)
+    # Once more, now that the model is locked: somebody may have entered others since.
+    _check_labels(manifest)
     _enter_labels(model, manifest)
     last = model.versions.aggregate(last=Max("number"))["last"] or 0
     return ModelVersion.objects.create(
@@ -258,14 +263,18 @@ def _insert(bundle: Bundle, by: User | None) -> ModelVersion:
 
 
 def _enter_labels(model: RegisteredModel, manifest: Manifest) -> None:
-    """Give a new model its labels; a further version must have the same keys, in any order."""
-    known = set(model.labels.values_list("key", flat=True))
-    keys = set(manifest.label_keys())
-    if not known:
+    if not model.labels.exists():
         Label.objects.bulk_create(
             Label(model=model, key=label.key, name=label.name) for label in manifest.labels
         )
-    elif known != keys:
+
+
+def _check_labels(manifest: Manifest) -> None:
+    """Raise RegistryError unless the model is new or has the same label keys, in any order."""
+    model = RegisteredModel.objects.filter(name=manifest.name).first()
+    known = set(model.labels.values_list("key", flat=True)) if model else set()
+    keys = set(manifest.label_keys())
+    if known and known != keys:
         without = f"; without {_some(known - keys)}" if known - keys else ""
         beyond = f"; beyond them {_some(keys - known)}" if keys - known else ""
         sentence = f"Expected the labels of {model}: {_some(known)}. Received: {_some(keys)}"

@@ -51,16 +51,23 @@ def create(folder: Path, plan: RunPlan) -> None:
     Raises:
         RunError: the folder holds a run already, or cannot be made.
     """
-    if (folder / "run.json").exists():
-        raise RunError(
-            f"{folder} holds a run already. Continue it with --resume {folder}, or choose "
-            "another --output."
-        )
+    check_unused(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").write_text(json.dumps(plan.as_json(), indent=1) + "\n")
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror}.") from error
+
+
+def check_unused(folder: Path) -> None:
+    """Raise RunError if a run is in the folder already, or if it is no folder."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"Expected --output to be a folder. Received: {folder}, which is a file.")
+    if (folder / "run.json").exists():
+        raise RunError(
+            f"{folder} holds a run already. Continue it with --resume {folder}, or choose "
+            "another --output."
+        )
 
 
 def read(folder: Path) -> RunPlan:

@@ -77,7 +77,7 @@ def load(path: Path) -> SavedNetwork:
 
     Raises UnsafeModel for a file that is not to be loaded, cannot be, or is no image classifier.
     """
-    _check_file(path)
+    check_file(path)
     with tempfile.TemporaryDirectory(prefix="classifyme-keras-") as folder:
         copy = Path(folder) / "inspected.keras"
         _copy_inspected(path, copy, Path(folder))
@@ -87,7 +87,7 @@ def load(path: Path) -> SavedNetwork:
 
 def inspect(path: Path) -> dict[str, Any]:
     """Return the network's config after checking all of it; nothing is imported or built."""
-    _check_file(path)
+    check_file(path)
     with _opened(path) as saved:
         return _inspected_config(saved)
 
@@ -101,13 +101,16 @@ def check_config(config: object) -> None:
         _check_object(place, value)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise UnsafeModel unless this is a regular local file named *.keras; nothing is read."""
     if "://" in str(path) or str(path).startswith(("http:", "https:", "gs:", "s3:", "hf:")):
         raise UnsafeModel(f"Expected a file on this machine, not an address. Received: {path}")
     try:
-        mode = path.stat().st_mode
+        mode = path.lstat().st_mode
     except (OSError, ValueError) as exc:
         raise UnsafeModel(f"Expected a .keras file that can be read. Received: {path}") from exc
+    if stat.S_ISLNK(mode):
+        raise UnsafeModel(f"Expected a .keras file itself, not a link. Received: {path}")
     if stat.S_ISDIR(mode):
         raise UnsafeModel(f"Expected a .keras file, not a folder. Received: {path}")
     if path.suffix.lower() in {".h5", ".hdf5"}:

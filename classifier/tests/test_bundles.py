@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -429,10 +431,14 @@ def test_it_refuses_an_archive_that_is_none(tmp_path: Path, content: bytes) -> N
     assert caught.value.code == Fault.NOT_A_BUNDLE
 
 
-def test_it_refuses_an_archive_that_is_not_there(tmp_path: Path) -> None:
+def unpackable(archive: Path) -> BundleError:
     with pytest.raises(BundleError) as caught:
-        bundles.unpack(tmp_path / "none.zip", tmp_path / "out")
-    assert caught.value.code == Fault.NOT_A_BUNDLE
+        bundles.unpack(archive, archive.parent / "out")
+    return caught.value
+
+
+def test_it_refuses_an_archive_that_is_not_there(tmp_path: Path) -> None:
+    assert unpackable(tmp_path / "none.zip").code == Fault.NOT_A_BUNDLE
 
 
 def test_it_refuses_an_archive_with_a_name_twice(bundle: Bundle, tmp_path: Path) -> None:
@@ -440,6 +446,125 @@ def test_it_refuses_an_archive_with_a_name_twice(bundle: Bundle, tmp_path: Path)
     with zipfile.ZipFile(archive, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
         packed.writestr("model.onnx", "x")
 
-    with pytest.raises(BundleError) as caught:
-        bundles.unpack(archive, tmp_path / "out")
-    assert caught.value.code == Fault.NOT_A_BUNDLE
+    refused = unpackable(archive)
+
+    assert refused.code == Fault.NOT_A_BUNDLE
+    assert "the same file twice" in refused.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_refuses_one_file_at_the_top_and_in_the_folder(bundle: Bundle, tmp_path: Path) -> None:
+    archive = pack(bundle, tmp_path / "b.zip", "colours/")
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("model.onnx", "x")
+
+    assert "the same file twice" in unpackable(archive).message
+
+
+def test_it_refuses_devices_and_pipes_as_archives(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.zip"
+    os.mkfifo(pipe)
+    device = tmp_path / "device.zip"
+    device.symlink_to("/dev/zero")
+
+    for archive in (pipe, device):
+        refused = unpackable(archive)
+        assert refused.code == Fault.FILE_UNSAFE
+        assert "a regular file" in refused.message
+
+
+def test_it_refuses_an_archive_that_is_too_large_and_says_the_limit(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    archive = pack(bundle, tmp_path / "b.zip")
+    os.truncate(archive, bundles.LARGEST_BUNDLE + 1)
+
+    assert "an archive of 4000000000 bytes at most" in unpackable(archive).message
+
+
+def test_it_refuses_a_table_of_contents_too_large_to_read(tmp_path: Path) -> None:
+    archive, size = tmp_path / "b.zip", 100_000_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, size, 0, 0)
+    with archive.open("wb") as file:
+        file.seek(size)
+        file.write(end)
+
+    assert "table of contents is too large" in unpackable(archive).message
+
+
+def test_it_refuses_an_archive_without_a_manifest(tmp_path: Path) -> None:
+    archive = tmp_path / "b.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("model.onnx", "x")
+
+    assert "without a manifest.json" in unpackable(archive).message
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_unpacks_nothing_that_the_manifest_does_not_list(bundle: Bundle, tmp_path: Path) -> None:
+    archive = pack(bundle, tmp_path / "b.zip")
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("report/bomb.txt", "x")
+
+    refused = unpackable(archive)
+
+    assert refused.code == Fault.FILE_UNLISTED
+    assert "report/bomb.txt" in refused.message
+    assert os.listdir(tmp_path / "out") == ["manifest.json"]
+
+
+@pytest.mark.parametrize("place", ["model.onnx", "manifest.json"])
+def test_it_stops_at_the_listed_size_of_a_file(bundle: Bundle, tmp_path: Path, place: str) -> None:
+    listed = 4_000_000 if place == "manifest.json" else (bundle.root / place).stat().st_size
+    with (bundle.root / place).open("ab") as file:
+        file.write(b" " * 5_000_000)
+    archive = tmp_path / "b.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for item in ("manifest.json", "model.onnx"):
+            packed.write(bundle.root / item, item)
+
+    refused = unpackable(archive)
+
+    assert refused.code == Fault.FILE_UNSAFE
+    assert f"Expected {listed} bytes of '{place}' at most" in refused.message
+    assert (tmp_path / "out" / place).stat().st_size <= listed
+
+
+def test_it_refuses_a_bundle_too_large_in_all(bundle: Bundle, tmp_path: Path) -> None:
+    for number in (0, 1):
+        rewrite(bundle, put("files", number, "bytes", value=2**31 - 1))
+
+    refused = unpackable(pack(bundle, tmp_path / "b.zip"))
+
+    assert refused.code == Fault.FILE_UNSAFE
+    assert "a bundle of 4000000000 bytes at most" in refused.message
+
+
+def test_it_refuses_a_bundle_that_the_disk_has_no_room_for(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+    refused = unpackable(pack(bundle, tmp_path / "b.zip"))
+
+    assert refused.code == "disk"
+    assert os.listdir(tmp_path / "out") == ["manifest.json"]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_it_refuses_an_unusual_packing(bundle: Bundle, tmp_path: Path, packing: int) -> None:
+    archive = tmp_path / "b.zip"
+    with zipfile.ZipFile(archive, "w", packing) as packed:
+        packed.write(bundle.root / "manifest.json", "manifest.json")
+
+    assert "packed by deflate" in unpackable(archive).message
+
+
+def test_it_refuses_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    archive = tmp_path / "b.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("é", "x")
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xff"))
+
+    assert "cannot be unpacked" in unpackable(archive).message

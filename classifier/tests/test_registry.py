@@ -93,6 +93,17 @@ def test_the_same_bundle_twice_is_one_version_and_is_not_proven_again(
     assert ModelVersion.objects.count() == 1
 
 
+def test_a_registered_manifest_does_not_vouch_for_other_files(
+    db: None, tmp_path: Path, settings: Any
+) -> None:
+    version = registry.register(make_bundle(tmp_path / "bundle").root)
+    model = tmp_path / "bundle/model.onnx"
+    model.write_bytes(model.read_bytes()[::-1])
+
+    assert refusal(registry.register, tmp_path / "bundle").code == "file_changed"
+    version.open_bundle().verify()
+
+
 def test_registering_again_puts_back_files_that_went_missing(register: Register) -> None:
     version = register()
     (version.bundle_root / "model.onnx").unlink()
@@ -124,7 +135,24 @@ def test_other_labels_than_the_models_are_refused(register: Register, settings: 
 
     assert error.code == "label_mismatch"
     assert "without blue; beyond them pink" in str(error)
-    assert ModelVersion.objects.count() == 1
+    version = ModelVersion.objects.get()
+    assert [path.name for path in settings.BUNDLES_ROOT.iterdir()] == [version.bundle_digest]
+
+
+def test_other_labels_entered_meanwhile_are_refused_as_well(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove = serving.prove
+
+    def prove_slowly(bundle: Bundle) -> None:
+        monkeypatch.setattr(serving, "prove", prove)
+        register(labels=("red", "green", "pink"))
+        prove(bundle)
+
+    monkeypatch.setattr(serving, "prove", prove_slowly)
+
+    assert refusal(register).code == "label_mismatch"
+    assert set(RegisteredModel.objects.get().label_names()) == {"red", "green", "pink"}
 
 
 def test_a_bundle_that_is_not_proven_leaves_nothing_behind(

@@ -2,8 +2,10 @@
 
 import importlib
 import io
+import os
 import shutil
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -107,26 +109,72 @@ def without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], "a path or --shipped, one of the two"),
         (["x", "--shipped"], "a path or --shipped, one of the two"),
         (["https://example.org/m.keras"], "not an address"),
-        (["nowhere"], "cannot be unpacked"),
-        (["nowhere", "--labels", "a,b"], "A bundle says its name and labels itself"),
-        (["nowhere.keras"], "expected --labels"),
-        (["nowhere.keras", "--labels", "a,b"], "expected --name"),
-        (["nowhere.keras", "--labels", "a"], "at least two labels"),
-        (["nowhere.keras", "--labels", "a,b,a"], "no two the same"),
-        (["nowhere.keras", "--labels", "nowhere.txt"], "cannot be read"),
-        (["nowhere.keras", "--labels", "a,b", "--name", "x"], "that can be read"),
-        (["nowhere", "--by", "nobody"], "Received: 'nobody'"),
+        (["/nowhere"], "There is no /nowhere"),
+        (["nowhere.keras"], "There is no nowhere.keras"),
+        (["nowhere.h5"], "There is no nowhere.h5"),
+        (["words.txt/b.zip"], "There is no words.txt/b.zip"),
+        (["x" * 300], "cannot be read: "),
+        (["nul\0.keras"], "cannot be read: "),
+        (["empty"], "not a folder without a manifest.json"),
+        (["/dev/zero"], "not a device or pipe"),
+        (["pipe.zip"], "not a device or pipe"),
+        (["link.keras"], "not a link"),
+        (["m.h5"], "can hide code"),
+        (["m.HDF5"], "can hide code"),
+        (["words.txt"], "words.txt is neither a bundle"),
+        (["words.txt", "--labels", "a,b"], "nor a .keras file"),
+        (["damaged.zip"], "cannot be unpacked"),
+        (["bundle", "--labels", "a,b"], "A bundle says its name and labels itself"),
+        (["m.keras"], "expected --labels"),
+        (["m.keras", "--labels", "a,b"], "expected --name"),
+        (["m.keras", "--labels", "a"], "at least two labels"),
+        (["m.keras", "--labels", "a,b,a"], "no two the same"),
+        (["m.keras", "--labels", "nowhere.txt"], "cannot be read"),
+        (["m.keras", "--labels", "a,b", "--name", "Pets!!"], "lower-case letters"),
+        (["m.keras", "--labels", "a,b", "--name", "../up"], "lower-case letters"),
+        (["m.keras", "--labels", "a,b", "--name", "x" * 65], "a text of 1 to 64"),
+        (["m.keras", "--labels", "a,b", "--name", "x", "--title", "x" * 121], "title"),
+        (["m.keras", "--labels", "a,b", "--name", "x", "--architecture", "x\0"], "NUL"),
+        (["m.keras", "--labels", "a," + "b" * 101, "--name", "x"], "a label's key"),
+        (["bundle", "--by", "nobody"], "Received: 'nobody'"),
     ],
 )
-def test_it_refuses(words: list[str], expected: str) -> None:
+@pytest.mark.usefixtures("things")
+def test_it_refuses_before_it_needs_keras(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: str
+) -> None:
+    without_keras(monkeypatch)
+
     assert expected in refused(*words)
+
+
+@pytest.fixture
+def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where there is one of each kind of thing that a path may name."""
+    monkeypatch.chdir(tmp_path)
+    make_bundle(tmp_path / "bundle")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.zip")
+    for name in ("words.txt", "m.keras", "m.h5", "m.HDF5"):
+        (tmp_path / name).write_text("words")
+    (tmp_path / "damaged.zip").write_bytes(b"PK\3\4 and no more")
+    (tmp_path / "link.keras").symlink_to(tmp_path / "m.keras")
+
+
+def test_files_that_cannot_be_written_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b.zip").write_bytes(b"PK\3\4")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+
+    assert "cannot be read or written" in refused(str(tmp_path / "b.zip"))
 
 
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
         (lambda root: (root / "model.onnx").write_bytes(b"x"), "bytes of model.onnx. Received: 1"),
-        (lambda root: (root / "manifest.json").unlink(), "Expected a bundle"),
+        (lambda root: (root / "manifest.json").unlink(), "without a manifest.json"),
         (lambda root: shutil.rmtree(root / "golden"), "lacks a file"),
         (lambda root: (root / "evil.py").touch(), "evil.py"),
     ],
@@ -141,13 +189,13 @@ def test_it_refuses_a_bundle_that_is_not_whole(
     assert expected in refused(str(root))
 
 
-def test_an_h5_file_and_a_saved_model_folder_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "m.h5").write_bytes(b"x")
-    (tmp_path / "m.keras").mkdir()
-    told = ["--name", "x", "--labels", "a,b"]
+def test_a_registered_bundle_with_another_network_in_it_is_refused(tmp_path: Path) -> None:
+    root = make_bundle(tmp_path / "bundle").root
+    say(str(root))
+    (root / "model.onnx").write_bytes(b"x")
 
-    assert "can hide code" in refused(str(tmp_path / "m.h5"), *told)
-    assert "not a folder" in refused(str(tmp_path / "m.keras"), *told)
+    with pytest.raises(CommandError, match=r"bytes of model\.onnx\. Received: 1"):
+        say(str(root))
 
 
 # Plain .keras files
@@ -226,15 +274,6 @@ def test_an_unsafe_keras_file_is_refused_with_exit_code_2(tmp_path: Path) -> Non
     said = refused(str(tmp_path / "m.keras"), "--name", "x", "--labels", "a,b,c")
 
     assert "keras.layers.Lambda" in said
-
-
-@pytest.mark.parametrize("name", ["Not A Slug", "../up", "x" * 65])
-def test_a_name_that_is_no_slug_is_refused(tmp_path: Path, name: str) -> None:
-    small().save(tmp_path / "m.keras")
-
-    assert "name in manifest.json" in refused(
-        str(tmp_path / "m.keras"), "--name", name, "--labels", "a,b,c"
-    )
 
 
 def test_without_tensorflow_it_says_where_there_is_one(

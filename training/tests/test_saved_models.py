@@ -167,6 +167,13 @@ def test_a_file_of_another_kind_is_refused(saved: Path, name: str, words: str) -
     assert words in refused(saved.rename(saved.with_name(name)))
 
 
+def test_a_link_to_a_keras_file_is_refused(saved: Path) -> None:
+    link = saved.with_name("link.keras")
+    link.symlink_to(saved)
+
+    assert "not a link" in refused(link)
+
+
 def test_a_folder_a_pipe_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.keras").mkdir()
     os.mkfifo(tmp_path / "pipe.keras")

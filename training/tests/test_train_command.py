@@ -128,6 +128,17 @@ def test_without_data_it_names_the_command_that_fetches_them(
         train("cifar10_fast")
 
 
+def test_options_are_checked_before_data_are_asked_for(
+    train: Train, settings: Settings, tmp_path: Path
+) -> None:
+    settings.DATASETS_ROOT = tmp_path / "empty"
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="one of the settings"):
+        train("cifar10_fast", "--set", "speed=3")
+    with pytest.raises(CommandError, match="which is a file"):
+        train("cifar10_fast", "--output", str(tmp_path / "file"))
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(train: Train, roots: Path) -> None:
     folder = roots / "out"
     folder.mkdir()

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from classifier import bundles, registry
+from classifier import bundles, manifest, registry
 from classifier.bundles import BundleError, Label
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.management import arguments
 from classifier.models import ModelVersion
+from training import saved_models
 from training.management import environment
 
 # How a network wants its pixels, beside 0..255: the scale and offset put in front of it.
 PIXELS = {"0..255": None, "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 # What only a plain .keras file needs to be told; a bundle says it itself.
 ABOUT_KERAS = ("name", "title", "labels", "architecture")
+# The older two are known so that they can be refused for what they are.
+KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
+ZIP_START = b"PK\x03\x04"
+
+
+class Kind(Enum):
+    """What a path given to the command means."""
+
+    FOLDER = auto()
+    ARCHIVE = auto()
+    KERAS = auto()
 
 
 class Command(BaseCommand):
@@ -77,6 +92,9 @@ class Command(BaseCommand):
                 self._register(options)
         except (registry.RegistryError, BundleError) as error:
             raise CommandError(str(error), returncode=2) from error
+        except OSError as error:
+            sentence = f"The files of the version cannot be read or written: {error}"
+            raise CommandError(sentence, returncode=2) from error
 
     def _register_shipped(self) -> None:
         versions = registry.register_shipped()
@@ -100,57 +118,110 @@ class Command(BaseCommand):
 @contextmanager
 def bundle_folder(options: dict[str, Any]) -> Iterator[Path]:
     """Yield the folder of the bundle that the path means, made or unpacked if need be."""
-    given = options["path"]
-    if "://" in given:
-        sentence = f"Expected a path on this machine, not an address. Received: {given}"
-        raise CommandError(sentence, returncode=2)
-    path = Path(given)
-    plain = path.suffix.lower() in {".keras", ".h5", ".hdf5"}
-    if not plain and (told := [f"--{name}" for name in ABOUT_KERAS if options[name]]):
-        sentence = f"A bundle says its name and labels itself. Received: {', '.join(told)}"
-        raise CommandError(sentence, returncode=2)
-    if path.is_dir() and not plain:
+    path = Path(options["path"])
+    kind = kind_of(options["path"])
+    told = [f"--{name}" for name in ABOUT_KERAS if options[name]]
+    if kind is not Kind.KERAS and told:
+        refuse(f"A bundle says its name and labels itself. Received: {', '.join(told)}")
+    if kind is Kind.FOLDER:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="classifyme-bundle-") as folder:
         made = Path(folder) / "bundle"
-        if plain:
+        if kind is Kind.KERAS:
             make_bundle(path, made, options)
         else:
             bundles.unpack(path, made)
         yield made
 
 
-def make_bundle(path: Path, root: Path, options: dict[str, Any]) -> None:
-    """Make a bundle of a plain .keras file; CommandError with exit code 2 if that cannot be."""
-    from training import saved_models
+def kind_of(given: str) -> Kind:
+    """Return what stands at the path; CommandError with exit code 2 for what is no model."""
+    if "://" in given:
+        refuse(f"Expected a path on this machine, not an address. Received: {given}")
+    path = Path(given)
+    mode = mode_of(path)
+    if stat.S_ISDIR(mode):
+        if not os.path.lexists(path / bundles.MANIFEST):
+            refuse(f"Expected a bundle, not a folder without a {bundles.MANIFEST}: {given}")
+        return Kind.FOLDER
+    if not stat.S_ISREG(mode):
+        refuse(f"Expected a folder or a regular file, not a device or pipe. Received: {given}")
+    if path.suffix.lower() in KERAS_SUFFIXES:
+        check_keras_file(path)
+        return Kind.KERAS
+    if not starts_as_zip(path):
+        expected = f"neither a bundle (a folder with a {bundles.MANIFEST}, or a .zip of one) nor"
+        refuse(f"{given} is {expected} a .keras file.")
+    return Kind.ARCHIVE
 
+
+def mode_of(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        refuse(f"There is no {path} on this machine.")
+    except (OSError, ValueError) as error:
+        refuse(f"{path} cannot be read: {error}")
+
+
+def starts_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ZIP_START)) == ZIP_START
+
+
+def check_keras_file(path: Path) -> None:
+    try:
+        saved_models.check_file(path)
+    except saved_models.UnsafeModel as error:
+        refuse(str(error))
+
+
+def refuse(sentence: str) -> NoReturn:
+    raise CommandError(sentence, returncode=2)
+
+
+def make_bundle(path: Path, root: Path, options: dict[str, Any]) -> None:
+    """Make a bundle of a plain .keras file; CommandError with exit code 2 if that cannot be.
+
+    What was told about the file is checked first: loading and exporting it take long.
+    """
     labels = parse_labels(options["labels"])
     if not options["name"]:
-        sentence = "A .keras file does not say which model it is: expected --name. Received: none"
-        raise CommandError(sentence, returncode=2)
+        refuse("A .keras file does not say which model it is: expected --name. Received: none")
+    listed = [{"key": label.key, "name": label.name} for label in labels]
+    manifest.check(**words_of(options), labels=listed)
     environment.require_keras()
     try:
         saved = saved_models.load(path)
     except saved_models.UnsafeModel as error:
-        raise CommandError(str(error), returncode=2) from error
+        refuse(str(error))
     if saved.classes != len(labels):
-        sentence = f"Expected {saved.classes} labels, one for each output. Received: {len(labels)}"
-        raise CommandError(sentence, returncode=2)
+        refuse(f"Expected {saved.classes} labels, one for each output. Received: {len(labels)}")
     export(saved, root, labels, options)
+
+
+def words_of(options: dict[str, Any]) -> dict[str, str]:
+    """Return the name, title and architecture that the bundle of a .keras file gets."""
+    return {
+        "name": options["name"],
+        "title": options["title"] or options["name"],
+        "architecture": options["architecture"] or Path(options["path"]).stem,
+    }
 
 
 def export(saved: Any, root: Path, labels: list[Label], options: dict[str, Any]) -> None:
     from training.export import export_bundle
 
     path = Path(options["path"])
+    words = words_of(options)
     settings = {name: options[name] for name in ("pixels", "resize", "interpolation")}
     export_bundle(
         with_pixels(saved, PIXELS[options["pixels"]]),
         root,
-        name=options["name"],
-        title=options["title"] or options["name"],
-        architecture=options["architecture"] or path.stem,
+        name=words["name"],
+        title=words["title"],
+        architecture=words["architecture"],
         labels=labels,
         input_spec=InputSpec(
             height=saved.height,

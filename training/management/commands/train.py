@@ -15,7 +15,7 @@ from training import runs
 from training.datasets.dataset import Dataset, DatasetError, Split, hold_out
 from training.management.environment import require_keras
 from training.recipes import recipe as recipes
-from training.recipes.recipe import BadSetting, Recipe, UnknownRecipe
+from training.recipes.recipe import BadSetting, Recipe, Settings, UnknownRecipe
 from training.runs import RunError, RunPlan
 
 if TYPE_CHECKING:
@@ -62,23 +62,38 @@ class Command(BaseCommand):
         require_keras()
         try:
             recipe = recipes.find(options["recipe"])
+            settings = self._settings(recipe, options)
             dataset = load_dataset(recipe)
-            folder, plan = self._prepare(recipe, dataset, options)
+            if options["resume"]:
+                folder, plan = self._resumed(recipe, dataset, options)
+            else:
+                folder, plan = self._fresh(recipe, settings, dataset, options)
         except (UnknownRecipe, BadSetting, DatasetError, RunError) as error:
             raise CommandError(str(error), returncode=2) from error
         self._train(recipe, dataset, folder, plan, options)
 
-    def _prepare(
-        self, recipe: Recipe, dataset: Dataset, options: dict[str, Any]
+    def _settings(self, recipe: Recipe, options: dict[str, Any]) -> Settings:
+        """Return the settings asked for; whatever is wrong is said before any data is read."""
+        if options["seed"] < 0:
+            raise BadSetting(f"Expected --seed of at least 0. Received: {options['seed']}")
+        if options["resume"] and (
+            options["set"] or options["epochs"] is not None or options["output"] or options["smoke"]
+        ):
+            raise RunError(
+                "A resumed run keeps its settings and its folder: leave out --set, --epochs, "
+                "--output and --smoke, or start a new run."
+            )
+        if options["output"]:
+            runs.check_unused(options["output"])
+        return recipe.settings.changed(changes(recipe, options))
+
+    def _fresh(
+        self, recipe: Recipe, settings: Settings, dataset: Dataset, options: dict[str, Any]
     ) -> tuple[Path, RunPlan]:
-        if options["resume"]:
-            return self._resumed(recipe, dataset, options)
         seed = options["seed"]
-        if seed < 0:
-            raise BadSetting(f"Expected --seed of at least 0. Received: {seed}")
         plan = RunPlan(
             recipe=recipe.name,
-            settings=recipe.settings.changed(changes(recipe, options)),
+            settings=settings,
             seed=seed,
             smoke=options["smoke"],
             dataset_digest=dataset.digest,
@@ -92,11 +107,6 @@ class Command(BaseCommand):
     def _resumed(
         self, recipe: Recipe, dataset: Dataset, options: dict[str, Any]
     ) -> tuple[Path, RunPlan]:
-        if options["set"] or options["epochs"] or options["output"] or options["smoke"]:
-            raise RunError(
-                "A resumed run keeps its settings and its folder: leave out --set, --epochs, "
-                "--output and --smoke, or start a new run."
-            )
         root = Path(django_settings.RUNS_ROOT)
         given = options["resume"]
         folder = runs.newest(root, recipe) if given is True else Path(given)

@@ -159,9 +159,23 @@ def _difference(
     row = Difference(title, number(key, old), number(key, new))
     if UNKNOWN in (row.now, row.then) or old == new or key == "images":
         return row
+    if not _measured_alike(split, now, then):
+        return Difference(title, row.now, row.then, "measured on other images")
     change = float(new) - float(old)  # type: ignore[arg-type]
     text = f"{change * 100:+.2f} points" if key in SHARES else f"{change:+.4f}"
     return Difference(title, row.now, row.then, text, (change < 0) == (key in LOSSES))
+
+
+def _measured_alike(split: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
+    """Whether both versions were measured on the same images, as far as their manifests say."""
+    measured = [
+        (
+            _mapping(version.get("dataset")).get("digest"),
+            _mapping(_mapping(version.get("metrics")).get(split)).get("images"),
+        )
+        for version in (now, then)
+    ]
+    return measured[0] == measured[1]
 
 
 def _levels(manifest: Mapping[str, Any]) -> dict[str, object]:
@@ -178,6 +192,8 @@ def _fact(manifest: Mapping[str, Any], *path: str) -> str:
         value = _mapping(value).get(key)
     if path == ("created",) and isinstance(value, str):
         value = value[:16].replace("T", " ")
+    if isinstance(value, float):
+        value = f"{value:.4g}"
     return UNKNOWN if value in (None, "") else str(value)
 
 

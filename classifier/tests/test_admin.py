@@ -681,6 +681,18 @@ def test_the_classes_carry_their_display_names() -> None:
     )
 
 
+def test_figures_from_other_images_are_not_called_better_or_worse() -> None:
+    elsewhere = {**MEASURED, "dataset": {"name": "mine", "digest": "f" * 64}}
+    rows = {row.name: row for row in sheets.side_by_side(elsewhere, _with_accuracy(0.99))}
+    accuracy = rows["Test: Accuracy"]
+    assert (accuracy.change, accuracy.better) == ("measured on other images", None)
+
+
+def _with_accuracy(accuracy: float) -> dict[str, Any]:
+    test = {**MEASURED["metrics"]["test"], "accuracy": accuracy}
+    return {**MEASURED, "metrics": {"test": test}}
+
+
 def test_two_versions_differ_in_points_and_by_what_is_better() -> None:
     test = {**MEASURED["metrics"]["test"], "accuracy": 0.94, "loss": 0.3}
     better = {**MEASURED, "metrics": {"test": test}}

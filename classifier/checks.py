@@ -1,6 +1,7 @@
 """System checks: what of the configuration is missing or nonsense, said at start with a remedy."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from django.utils.module_loading import import_string
 from classifier import storage
 from classifier.runtimes.base import Runtime
 
+# A name, a name with all below it (.example.org), an address; "*" alone stands for all.
+HOST_PATTERN = re.compile(r"\*|\.?[^\s/:*@\[\]]+|\[[0-9A-Fa-f:.]+\]")
 WILDCARD_HOSTS = {"0.0.0.0", "::", "[::]"}  # noqa: S104
 
 
@@ -89,6 +92,21 @@ def check_hosts(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckM
             hint="Add this machine's name or address to ALLOWED_HOSTS.",
             id="classifier.W001",
         )
+    ]
+
+
+@register(Tags.security)
+def check_host_names(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """ALLOWED_HOSTS has names and addresses only: nothing else is ever what a browser asks for."""
+    return [
+        Error(
+            f"ALLOWED_HOSTS must be names and addresses without scheme, port, path or blanks. "
+            f"Received: {host!r}",
+            hint="Separate them by commas: classify.example.org,192.0.2.1,[2001:db8::1]",
+            id="classifier.E005",
+        )
+        for host in settings.ALLOWED_HOSTS
+        if not HOST_PATTERN.fullmatch(host)
     ]
 
 

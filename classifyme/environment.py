@@ -5,6 +5,8 @@ a port. Here a value that is not what was asked for stops the start with the var
 An empty variable counts as one that is not set, so that ``NAME=`` may stand in a ``.env``.
 """
 
+import io
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+# The lines that django-environ takes; of others it only warns, and repeats them.
+ASSIGNMENT = re.compile(r"(?:export )?[A-Za-z_0-9]+=.*")
 CLOUDINARY_OPTIONS = frozenset(
     {"cname", "private_cdn", "secure", "secure_distribution", "type", "upload_prefix"}
 )
@@ -28,7 +32,7 @@ class Environment:
         self._env = environ.Env()
         self.names: set[str] = set()
         if env_file is not None:
-            environ.Env.read_env(env_file)
+            environ.Env.read_env(io.StringIO(_assignments(env_file)))
 
     def text(self, name: str, default: str = "") -> str:
         """The variable's text without surrounding blanks; ``default`` when unset or empty."""
@@ -82,14 +86,50 @@ class Environment:
     def database(self, name: str, *, base: Path) -> dict[str, Any]:
         """A Django database setting; SQLite at ``base``/var/db.sqlite3 when unset."""
         url = self.text(name, f"sqlite:///{base / 'var' / 'db.sqlite3'}")
-        if urlsplit(url).scheme not in {"sqlite", "postgres", "postgresql"}:
-            # The URL holds a password, so only its scheme is repeated.
-            scheme = url.partition(":")[0] if "://" in url else "no URL"
+        # The URL holds a password, so only its scheme is repeated.
+        scheme = url.partition(":")[0].lower() if "://" in url else "no URL"
+        if scheme not in {"sqlite", "postgres", "postgresql"}:
             raise nonsense(name, "sqlite:///PATH or postgres://USER:PASSWORD@HOST/NAME", scheme)
-        config: dict[str, Any] = environ.Env.db_url_config(url)
+        try:
+            config: dict[str, Any] = environ.Env.db_url_config(url)
+        except ValueError:
+            # A slash in a password makes a port of what stands before it: no word of that either.
+            expected = (
+                f"{scheme}://USER:PASSWORD@HOST:PORT/NAME with a number for PORT and the "
+                "password's special characters percent-encoded"
+            )
+            raise nonsense(name, expected, f"{scheme}://...") from None
         if url.startswith("sqlite") and config["NAME"] != ":memory:":
             config["NAME"] = str((base / config["NAME"]).resolve())
         return config
+
+
+def _assignments(env_file: Path) -> str:
+    """The lines of the file, which may be absent, that set a variable.
+
+    Raises:
+        ImproperlyConfigured: it cannot be read, or a line says something else. That line is
+            not repeated: it may hold a secret.
+    """
+    try:
+        text = env_file.read_text("utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ImproperlyConfigured(f"{env_file} cannot be read: {reason}.") from None
+    spoken = {
+        number: line
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    }
+    for number, line in spoken.items():
+        if not ASSIGNMENT.fullmatch(line):
+            raise ImproperlyConfigured(
+                f"{env_file}, line {number}, must be NAME=value without blanks around the name, "
+                "or a comment that begins with #."
+            )
+    return "\n".join(spoken.values())
 
 
 def nonsense(name: str, expected: str, received: str) -> ImproperlyConfigured:

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
 from classifyme.environment import Environment, cloudinary_account
+from classifyme.folders import make_private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_FILE = os.environ.get("ENV_FILE", ".env")
@@ -79,7 +80,12 @@ CLOUDINARY_TIMEOUT_SECONDS = env.integer("CLOUDINARY_TIMEOUT_SECONDS", 20, minim
 
 STORAGES: dict[str, dict[str, object]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
+        # They are for everybody; FILE_UPLOAD_PERMISSIONS would hide from the user of an image
+        # what was collected while the image was built.
+        "OPTIONS": {"file_permissions_mode": 0o644},
+    },
 }
 if CLOUDINARY_ACCOUNT.configured:
     STORAGES["cloud"] = {
@@ -114,7 +120,13 @@ DATABASES["default"]["CONN_MAX_AGE"] = env.integer(
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Django's own checks open the database, before any command of ours could make its folder.
     if DATABASES["default"]["NAME"] != ":memory:":
-        Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_private(Path(DATABASES["default"]["NAME"]).parent)
+        except OSError as exc:
+            raise ImproperlyConfigured(
+                f"The folder of the database cannot be made: {exc.filename}: {exc.strerror}. "
+                "DATABASE_URL says where it is."
+            ) from exc
     # WAL lets readers go on while one writes. With synchronous=NORMAL a power cut may lose the
     # last commits but never corrupts the file; a crash of the process loses nothing.
     # IMMEDIATE: a deferred transaction that starts to write under WAL fails at once,
@@ -218,7 +230,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"refusals": {"()": "classifyme.logs.RefusalInOneLine"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["refusals"],
+        }
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # Django's own console handler speaks only under DEBUG; let everything go through ours.

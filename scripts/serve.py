@@ -4,10 +4,16 @@ Both run as children in sessions of their own, so that Ctrl-C reaches this proce
 decides in which order they end. If one of them ends by itself the other is stopped too.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # Until main() takes over, Ctrl-C during the imports ends this without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import ctypes
 import errno
+import importlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,10 +21,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from env_file import write_env_file
+from env_file import give_secret_key
 from healthcheck import WILDCARDS, answers
 
 ROOT = Path(__file__).resolve().parent.parent
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What the web server and the worker write, pictures and sessions, is for their owner only.
+UMASK = 0o077
 # Longer than the web server's own patience with requests under way (classifyme/gunicorn.py).
 GRACE_SECONDS = 15.0
 START_SECONDS = 60.0
@@ -30,16 +39,17 @@ class Stop(Exception):
 
 
 def main() -> int:
-    if not os.environ.get("SECRET_KEY") and write_env_file(ROOT / ".env"):
-        print("Wrote .env with a random SECRET_KEY.", flush=True)
-    host, port = _address()
-    if problem := port_problem(host, port):
-        print(problem, file=sys.stderr)
-        return 1
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    os.umask(UMASK)
+    for name in SIGNALS:
         signal.signal(name, _stop)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        if said := give_secret_key(ROOT):
+            print(said, flush=True)
+        host, port = _address()
+        if problem := port_problem(host, port):
+            print(problem, file=sys.stderr)
+            return 1
         if code := _run("manage.py", "prepare"):
             return code
         processes["web server"] = start("-m", "gunicorn", "--config", "python:classifyme.gunicorn")
@@ -60,6 +70,9 @@ def _address() -> tuple[str, int]:
 
     try:
         from classifyme.settings import HOST, PORT
+
+        # What the web server asks for besides: nonsense there is said before anything starts.
+        importlib.import_module("classifyme.gunicorn")
     except ImproperlyConfigured as exc:
         raise SystemExit(str(exc)) from exc
     return HOST, PORT
@@ -84,7 +97,7 @@ def port_problem(host: str, port: int) -> str:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     # From now on a second Ctrl-C must not cut the orderly end short.
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for name in SIGNALS:
         signal.signal(name, signal.SIG_IGN)
     raise Stop
 

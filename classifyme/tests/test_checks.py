@@ -17,6 +17,7 @@ def test_the_tests_own_settings_pass(settings: Settings) -> None:
     for check in (
         checks.check_cloudinary,
         checks.check_folders,
+        checks.check_host_names,
         checks.check_hosts,
         checks.check_proxy,
         checks.check_runtime,
@@ -58,6 +59,29 @@ def test_listening_to_everybody_under_local_names_is_a_warning(settings: Setting
     assert ids(checks.check_hosts(None)) == ["classifier.W001"]
     settings.ALLOWED_HOSTS = ["classify.example.org", settings.HOST]
     assert checks.check_hosts(None) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://a.example",
+        "a.example:8000",
+        "a.example/x",
+        "a.example b.example",
+        "::1",
+        "*.a.example",
+    ],
+)
+def test_a_host_that_no_request_can_have_is_an_error(settings: Settings, host: str) -> None:
+    settings.ALLOWED_HOSTS = ["localhost", host]
+    messages = checks.check_host_names(None)
+    assert ids(messages) == ["classifier.E005"]
+    assert repr(host) in messages[0].msg
+
+
+def test_names_subdomains_addresses_and_the_wildcard_are_hosts(settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["a.example", ".a.example", "192.0.2.1", "[2001:db8::1]", "*"]
+    assert checks.check_host_names(None) == []
 
 
 def test_a_redirect_that_would_go_in_circles_is_a_warning(settings: Settings) -> None:

@@ -103,6 +103,48 @@ def test_it_refuses_another_database_and_repeats_no_password(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://me:secret@h:abc/n", "postgres://me:secret/x@h/n", "postgres://me:x?secret@h/n"],
+)
+def test_it_refuses_a_malformed_database_url_and_repeats_nothing_of_it(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL must be") as caught:
+        env.database("DATABASE_URL", base=tmp_path)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("line", ["hush", "hush = 1", " HUSH=1", "HUSH: hush", "export HUSH"])
+def test_a_line_of_an_env_file_that_sets_nothing_is_named_and_not_repeated(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], line: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# A comment.\n\n{line}\n")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        Environment(file)
+    assert str(caught.value).startswith(f"{file}, line 3, must be NAME=value")
+    assert "hush" not in f"{caught.value}{capfd.readouterr()}".replace(str(file), "").lower()
+
+
+def test_blank_lines_and_comments_of_an_env_file_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("\n   \n# One\n  # Two\n")
+    Environment(file)
+    assert caplog.messages == []
+
+
+def test_an_env_file_that_is_no_text_is_said(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"NAME=\xff\n")
+    with pytest.raises(ImproperlyConfigured, match=r"cannot be read: it is not UTF-8 text\."):
+        Environment(file)
+
+
 def test_an_env_file_is_read_and_the_environment_wins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def run(script: str, *arguments: str, **variables: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
 
 
@@ -142,6 +143,113 @@ def test_an_env_file_is_written_once_and_for_its_owner_only(tmp_path: Path) -> N
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     key = text.rpartition("SECRET_KEY=")[2].strip()
     assert len(key) >= 50
+
+
+GIVE = "import env_file, pathlib, sys; print(env_file.give_secret_key(pathlib.Path(sys.argv[1])))"
+
+
+@pytest.mark.parametrize("text", ["", "PORT=8001", "SECRET_KEY=\nPORT=8001\n", "#SECRET_KEY=old\n"])
+def test_an_env_file_without_a_key_is_given_one_and_keeps_the_rest(
+    tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(text)
+    file.chmod(0o640)
+    said = run("-c", GIVE, str(tmp_path), SECRET_KEY="", ENV_FILE=".env").stdout
+    assert said == "Added a random SECRET_KEY to .env.\n"
+    assert file.read_text().startswith(text)
+    *_, last = file.read_text().splitlines()
+    assert len(last.removeprefix("SECRET_KEY=")) >= 50
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("SECRET_KEY=mine\n", ""), ("export SECRET_KEY='mine'", ""), ("", "mine")]
+)
+def test_a_key_that_is_set_is_left_alone(tmp_path: Path, text: str, key: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(text)
+    assert run("-c", GIVE, str(tmp_path), SECRET_KEY=key, ENV_FILE=".env").stdout == "\n"
+    assert file.read_text() == text
+
+
+def test_an_env_file_that_cannot_be_given_a_key_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    result = run("-c", GIVE, str(tmp_path), SECRET_KEY="", ENV_FILE=".env")
+    assert result.returncode == 1
+    assert result.stderr == ".env cannot be given a SECRET_KEY: Is a directory.\n"
+
+
+def test_a_start_writes_the_key_before_it_reads_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("HOST=192.0.2.1\n")
+    result = run("serve.py", SECRET_KEY="", ENV_FILE=str(file), HOST="192.0.2.1")
+    assert "Added a random SECRET_KEY" in result.stdout
+    assert "Cannot listen on 192.0.2.1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL", "postgres://me:hush@127.0.0.1:1/x", "The database cannot be reached: "),
+        ("DATABASE_URL", "postgres://me:hush@h:abc/x", "DATABASE_URL must be postgres://"),
+        (
+            "DATABASE_URL",
+            "sqlite:////proc/x/y.sqlite3",
+            "The folder of the database cannot be made",
+        ),
+        ("DATABASE_URL", "sqlite:////proc/version", "The database cannot be reached: "),
+        ("MEDIA_ROOT", "/proc/x", "MEDIA_ROOT"),
+        ("BUNDLES_ROOT", "/proc/x", "BUNDLES_ROOT"),
+        ("STATIC_ROOT", "/proc/x", "STATIC_ROOT"),
+        ("WEB_CONCURRENCY", "many", "WEB_CONCURRENCY must be a number"),
+    ],
+)
+def test_a_start_that_cannot_be_says_why_without_a_traceback(
+    tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    result = run("serve.py", **(surroundings(tmp_path) | {variable: value}))
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hush" not in result.stdout + result.stderr
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return {
+        "BUNDLES_ROOT": str(folder / "bundles"),
+        "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+        "DJANGO_SETTINGS_MODULE": "classifyme.settings",
+        "ENV_FILE": "",
+        "HOST": "127.0.0.1",
+        "MEDIA_ROOT": str(folder / "media"),
+        "PORT": str(port),
+        "SECRET_KEY": "only-for-this-test",
+        "STATIC_ROOT": str(folder / "static"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        pytest.param("ctypes", -signal.SIGINT, id="while the script is imported"),
+        pytest.param("environ", 0, id="while the settings are imported"),
+    ],
+)
+def test_ctrl_c_during_the_imports_is_quiet(tmp_path: Path, module: str, code: int) -> None:
+    interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    (tmp_path / f"{module}.py").write_text(interrupt)
+    result = run("serve.py", PYTHONPATH=str(tmp_path), **surroundings(tmp_path))
+    assert result.returncode == code
+    assert result.stderr == ""
+
+
+def test_a_second_start_on_a_busy_machine_is_no_defect() -> None:
+    code = "import smoke_run; print(smoke_run.complaint(100, 12), smoke_run.complaint(100, 31))"
+    said = run("-c", code).stdout
+    assert said == "None Too slow: 120 s and 30 s are the limits.\n"
 
 
 def test_a_port_in_use_is_said_with_the_way_out() -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -50,6 +51,7 @@ class Site:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                umask=0o022,
             )
 
     def wait(self) -> None:
@@ -129,9 +131,40 @@ def test_a_body_that_is_too_large_is_answered_and_not_cut_off(site: Site) -> Non
     assert b"</html>" in page
 
 
-def test_an_unknown_host_is_refused(site: Site) -> None:
+def test_an_unknown_host_is_refused_and_logged_in_one_line(site: Site) -> None:
+    begins = len(site.output())
     status, _, _ = site.request("GET", "/", {"Host": "elsewhere.example.org"})
     assert status == 400
+    (line,) = site.output()[begins:].splitlines()
+    assert "django.security.DisallowedHost: Invalid HTTP_HOST header" in line
+
+
+def test_a_form_that_cannot_be_read_is_refused_and_logged_in_one_line(site: Site) -> None:
+    begins = len(site.output())
+    disposition = f'form-data; name="image"; filename="{"x" * 3000}"'
+    body = f"--b\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--b--\r\n".encode()
+    # With a token's cookie Django looks for the token itself, in the form.
+    cookie = f"csrftoken={'x' * 32}"
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Cookie": cookie}
+    status, _, _ = site.request("POST", "/", headers, body)
+    assert status == 400
+    (line,) = site.output()[begins:].splitlines()
+    assert "Bad request (Unable to parse request body): /" in line
+
+
+def test_what_it_keeps_is_for_its_owner_only(site: Site) -> None:
+    root = site.log.parent
+    assert (root / "db/classifyme.sqlite3").is_file()
+    for path in (
+        "db",
+        "media",
+        "bundles",
+        *(f"db/{file.name}" for file in (root / "db").iterdir()),
+    ):
+        assert not stat.S_IMODE((root / path).stat().st_mode) & 0o077, path
+    # Static files are for everybody.
+    sheet = next((root / "static").rglob("*.css"))
+    assert stat.S_IMODE(sheet.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,14 +3,17 @@
 import hashlib
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
-from django.core.management import BaseCommand, call_command
-from django.db import connection
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+
+from classifyme.folders import make_private, private_files
 
 
 class Command(BaseCommand):
@@ -24,6 +27,12 @@ class Command(BaseCommand):
             "--no-static", action="store_true", help="leave the static files as they are"
         )
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        # Before Django's checks: they open the database, and SQLite makes its file then.
+        with private_files():
+            _reach_database()
+            return super().execute(*args, **options)
+
     def handle(self, *args: Any, no_static: bool, **options: Any) -> None:
         self._make_folders()
         self._migrate()
@@ -32,8 +41,9 @@ class Command(BaseCommand):
             self._collect_static()
 
     def _make_folders(self) -> None:
-        for folder in (settings.MEDIA_ROOT, settings.BUNDLES_ROOT):
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in ("MEDIA_ROOT", "BUNDLES_ROOT"):
+            with _writing(name):
+                make_private(Path(getattr(settings, name)))
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)
@@ -47,8 +57,32 @@ class Command(BaseCommand):
         if stamp.exists() and stamp.read_text("utf-8") == sources:
             return
         self.stdout.write("Collecting static files.")
-        call_command("collectstatic", interactive=False, verbosity=0)
-        stamp.write_text(sources, "utf-8")
+        with _writing("STATIC_ROOT"):
+            call_command("collectstatic", interactive=False, verbosity=0)
+            stamp.write_text(sources, "utf-8")
+
+
+def _reach_database() -> None:
+    try:
+        connection.ensure_connection()
+    except DatabaseError as exc:
+        # PostgreSQL's own words go on over several lines; none of them repeats the password.
+        reason = str(exc).partition("\n")[0].rstrip(".")
+        raise CommandError(
+            f"The database cannot be reached: {reason}. DATABASE_URL says where it is."
+        ) from exc
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    """Turn a failure to write to the folder that the setting names into one sentence."""
+    try:
+        yield
+    except OSError as exc:
+        raise CommandError(
+            f"{name} cannot be written to: {exc.filename or getattr(settings, name)}: "
+            f"{exc.strerror or exc}. Set {name} to another folder."
+        ) from exc
 
 
 def _static_sources() -> Iterator[Path]:

@@ -128,3 +128,17 @@ def test_the_example_is_a_valid_env_file(tmp_path: Path) -> None:
     settings = settings_of(ENV_FILE=str(copy))
     assert settings["PORT"] == 8000
     assert settings["IMAGE_MAX_BYTES"] == 20_000_000
+
+
+def test_a_command_says_what_is_misconfigured_in_one_sentence() -> None:
+    command = subprocess.run(
+        [sys.executable, "manage.py", "train", "cifar10_fast"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert command.returncode == 2
+    assert command.stderr.startswith("SECRET_KEY is missing.")
+    assert "Traceback" not in command.stderr

@@ -101,8 +101,15 @@ def pairs(mapping: object) -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += [(f"{key}.{inner}", text) for inner, text in pairs(value)]
         else:
-            rows.append((str(key), UNKNOWN if value in (None, "") else str(value)))
+            rows.append((str(key), _text(value)))
     return rows
+
+
+def _text(value: object) -> str:
+    """Return a fact as text; six digits tell all that a measured number knows."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return UNKNOWN if value in (None, "") else str(value)
 
 
 def facts(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -192,9 +199,7 @@ def _fact(manifest: Mapping[str, Any], *path: str) -> str:
         value = _mapping(value).get(key)
     if path == ("created",) and isinstance(value, str):
         value = value[:16].replace("T", " ")
-    if isinstance(value, float):
-        value = f"{value:.4g}"
-    return UNKNOWN if value in (None, "") else str(value)
+    return _text(value)
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:

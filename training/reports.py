@@ -147,7 +147,7 @@ def _card(title: str, test: Evaluation, facts: Mapping[str, Any]) -> str:
         "",
         "## How good it is",
         "",
-        f"Measured once on {len(test.labels):,} test images of {facts['dataset']}, through the "
+        f"Measured on {len(test.labels):,} test images of {facts['dataset']}, through the "
         "served graph.",
         "",
         "| figure | value |",

@@ -6,7 +6,7 @@ import time
 from typing import TextIO
 
 from training.evaluation import Evaluation
-from training.trainer import Epoch, Progress
+from training.progress import Epoch, Progress
 
 _LOG_SECONDS = 30.0
 

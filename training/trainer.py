@@ -11,8 +11,8 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,41 +23,12 @@ import numpy.typing as npt
 from training import augmentation
 from training.datasets.dataset import Split
 from training.optimization import Lookahead, make_optimizer
+from training.progress import Epoch, Progress, Reporter
 from training.recipes.recipe import Recipe, Settings
 
 
 class TrainingError(Exception):
     """The run cannot go on; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of history.csv. Accuracies are shares between 0 and 1, losses in nats."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is, as shown while it runs; loss and accuracy of this epoch so far."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    learning_rate: float
-    seconds_left: float
-
-
-Reporter = Callable[[Progress | Epoch], None]
 
 
 class Trainer:

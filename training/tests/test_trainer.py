@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from training.datasets.dataset import hold_out
+from training.progress import Epoch, Progress
 from training.recipes import recipe as recipes
 from training.tests.pictures import KEYS, colours
-from training.trainer import Epoch, Progress, Trainer, TrainingError
+from training.trainer import Trainer, TrainingError
 
 SMALL = {"epochs": "2", "batch_size": "16", "validation": "12"}
 Event = Progress | Epoch

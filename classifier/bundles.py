@@ -16,7 +16,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import manifest as manifests
-from classifier.imaging import InputSpec
 from classifier.manifest import (
     SCHEMA_VERSION,
     BundleError,
     BundleFile,
+    Description,
     Fault,
     Label,
     Manifest,
@@ -46,6 +46,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "BundleFile",
+    "Description",
     "Fault",
     "Golden",
     "Label",
@@ -158,46 +159,15 @@ class Bundle:
         return [Golden(n, _read(pictures[n]), outputs[n]) for n in sorted(pictures)]
 
 
-def write(
-    root: Path,
-    *,
-    name: str,
-    title: str,
-    architecture: str,
-    labels: Sequence[Label],
-    input_spec: InputSpec,
-    temperature: float = 1.0,
-    confidence: Mapping[str, Thresholds] | None = None,
-    tolerance: float = 1e-4,
-    dataset: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    libraries: Mapping[str, str] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    created: datetime | None = None,
-) -> Bundle:
+def write(root: Path, description: Description, *, created: datetime | None = None) -> Bundle:
     """Write manifest.json for the files that lie under `root` in their standard places.
 
     Those are model.keras, model.onnx, explain.npz, golden/NAME and report/NAME; any other file is
     refused. `created` is now unless told. Returns the bundle; raises BundleError for whatever
     `Bundle.open` would not take.
     """
-    draft = {
+    draft = description.to_json() | {
         "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "title": title,
-        "architecture": architecture,
-        "labels": [{"key": label.key, "name": label.name} for label in labels],
-        "input": input_spec.to_json(),
-        "temperature": temperature,
-        "confidence": {
-            key: {"high": value.high, "medium": value.medium}
-            for key, value in (confidence or {}).items()
-        },
-        "tolerance": tolerance,
-        "dataset": dataset or {},
-        "recipe": recipe or {},
-        "libraries": libraries or {},
-        "metrics": metrics or {},
         "files": _describe_files(root),
         "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
     }

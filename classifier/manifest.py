@@ -11,15 +11,37 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from classifier import measured, strict
 from classifier.imaging import InputSpec
+from classifier.measured import Acceptance, MeasuredLevel, NotSure
+from classifier.strict import BundleError, Fault
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "SCHEMA_VERSION",
+    "Acceptance",
+    "BundleError",
+    "BundleFile",
+    "Description",
+    "Fault",
+    "Label",
+    "Manifest",
+    "MeasuredLevel",
+    "NotSure",
+    "Role",
+    "Thresholds",
+    "check",
+    "parse",
+    "role_of",
+]
+
+# 2: `levels`, `not_sure` and `acceptance`. A manifest of schema 1 has none of them.
+SCHEMA_VERSION = 2
 
 LARGEST_FILE = 2**31 - 1  # bytes: what one ONNX (protobuf) file can hold
 MOST_FILES = 10_000
@@ -31,32 +53,6 @@ LARGEST_TOLERANCE = 0.02
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*\Z")
 _FILE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-
-
-class Fault(StrEnum):
-    """Why a bundle was refused."""
-
-    NOT_A_BUNDLE = "not_a_bundle"
-    MANIFEST_INVALID = "manifest_invalid"
-    SCHEMA_NEWER = "schema_newer"
-    FILE_MISSING = "file_missing"
-    FILE_UNLISTED = "file_unlisted"
-    FILE_UNSAFE = "file_unsafe"
-    FILE_CHANGED = "file_changed"
-    GOLDEN_MISSING = "golden_missing"
-    GOLDEN_INVALID = "golden_invalid"
-    GOLDEN_MISMATCH = "golden_mismatch"
-    OUTPUT_INVALID = "output_invalid"
-    RUNTIME_FAILED = "runtime_failed"
-
-
-class BundleError(Exception):
-    """A bundle was refused: `code` says why (a `Fault`), `message` is a sentence for a person."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class Role(StrEnum):
@@ -111,13 +107,21 @@ class BundleFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says about itself. `from_json` is the way in: it checks everything.
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a bundle says of its network; its files come on top, in the manifest.
 
-    `name` is that of the registered model which this is a version of, `title` the words people
-    read for it. `temperature` divides the logits inside the graph. `tolerance` is the largest
-    absolute difference between a stored and a computed probability that the golden test forgives.
+    Attributes:
+        name: that of the registered model which this is a version of.
+        title: the words people read for it.
+        labels: in the order of the network's outputs.
+        input: what a picture is turned into before the network sees it.
+        temperature: what the logits are divided by inside the graph.
+        confidence: where levels begin, per label key; a label without has `UNMEASURED`.
+        tolerance: the largest absolute difference between a stored and a computed probability
+            that the golden test forgives.
+        levels: what each confidence level was worth on the test split; empty, as `not_sure` and
+            `acceptance` are None, where nobody measured, and in every manifest of schema 1.
     """
 
     name: str
@@ -125,16 +129,16 @@ class Manifest:
     architecture: str
     labels: tuple[Label, ...]
     input: InputSpec
-    temperature: float
-    confidence: Mapping[str, Thresholds]
-    tolerance: float
-    dataset: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    libraries: Mapping[str, str]
-    metrics: Mapping[str, Any]
-    files: tuple[BundleFile, ...]
-    created: str
-    schema_version: int = field(default=SCHEMA_VERSION)
+    temperature: float = 1.0
+    confidence: Mapping[str, Thresholds] = field(default_factory=dict)
+    tolerance: float = 1e-4
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    levels: Mapping[str, MeasuredLevel] = field(default_factory=dict)
+    not_sure: NotSure | None = None
+    acceptance: Acceptance | None = None
 
     def level(self, label_key: str, probability: float) -> str:
         """Return "high", "medium" or "low" for a probability of the label it belongs to."""
@@ -148,9 +152,8 @@ class Manifest:
         return tuple(label.key for label in self.labels)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as JSON-ready values, as they stand in manifest.json."""
+        """Return the description as JSON-ready values, as they stand in manifest.json."""
         return {
-            "schema_version": self.schema_version,
             "name": self.name,
             "title": self.title,
             "architecture": self.architecture,
@@ -166,23 +169,40 @@ class Manifest:
             "recipe": dict(self.recipe),
             "libraries": dict(self.libraries),
             "metrics": dict(self.metrics),
-            "files": [
-                {"role": f.role.value, "path": f.path, "bytes": f.bytes, "sha256": f.sha256}
-                for f in self.files
-            ],
-            "created": self.created,
+            "levels": {level: value.to_json() for level, value in self.levels.items()},
+            "not_sure": self.not_sure.to_json() if self.not_sure else None,
+            "acceptance": self.acceptance.to_json() if self.acceptance else None,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Description):
+    """What a bundle says about itself. `from_json` is the way in: it checks everything."""
+
+    files: tuple[BundleFile, ...]
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as JSON-ready values, in the schema it was written in."""
+        fields = {"schema_version": self.schema_version} | super().to_json()
+        fields["files"] = [
+            {"role": f.role.value, "path": f.path, "bytes": f.bytes, "sha256": f.sha256}
+            for f in self.files
+        ]
+        fields["created"] = self.created
+        return {name: fields[name] for name in fields if name in _parsers(self.schema_version)}
 
     @classmethod
     def from_json(cls, value: object) -> Manifest:
         """Return the manifest in these JSON values; BundleError says what is wrong with them."""
-        _check_schema(value)
-        fields = _object(value, "the manifest", _PARSERS)
+        parsers = _parsers(_schema(value))
+        fields = strict.exactly(value, "the manifest", parsers)
         _check_storable(fields)
-        manifest = cls(**{name: parse(fields[name], name) for name, parse in _PARSERS.items()})
+        manifest = cls(**{name: parse(fields[name], name) for name, parse in parsers.items()})
         keys = manifest.label_keys()
         if unknown := sorted(set(manifest.confidence) - set(keys)):
-            raise _invalid("confidence", f"keyed by the labels {_shown(keys)}", unknown)
+            raise strict.invalid("confidence", f"keyed by the labels {strict.shown(keys)}", unknown)
         return manifest
 
 
@@ -219,29 +239,15 @@ def _no_constant(word: str) -> None:
     raise ValueError(f"{word}, which is no JSON number")
 
 
-def _check_schema(value: object) -> None:
-    version = value.get("schema_version") if isinstance(value, Mapping) else None
+def _schema(value: object) -> int:
+    version = value.get("schema_version", 1) if isinstance(value, Mapping) else 1
     if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
         raise BundleError(
             Fault.SCHEMA_NEWER,
-            f"This bundle was written by a newer ClassifyMe: expected a manifest of schema "
-            f"{SCHEMA_VERSION} at most. Received: {_shown(version)}. Update ClassifyMe first.",
+            "This bundle was written by a newer ClassifyMe. Update ClassifyMe first. Expected a "
+            f"manifest of schema {SCHEMA_VERSION} at most. Received: {strict.shown(version)}",
         )
-
-
-def _invalid(where: str, expected: str, received: object) -> BundleError:
-    return BundleError(
-        Fault.MANIFEST_INVALID,
-        f"Expected {where} in manifest.json to be {expected}. Received: {_shown(received)}",
-    )
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of more digits than Python will print
-        text = f"a {type(value).__name__} too large to show"
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return strict.integer(version, "schema_version", 1, SCHEMA_VERSION)
 
 
 def _check_storable(value: object) -> None:
@@ -253,81 +259,29 @@ def _check_storable(value: object) -> None:
         for item in value:
             _check_storable(item)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise _invalid("every number", "finite", value)
+        raise strict.invalid("every number", "finite", value)
     elif isinstance(value, str) and ("\x00" in value or re.search("[\ud800-\udfff]", value)):
-        raise _invalid("every text", "without NUL characters and lone surrogates", value)
-
-
-def _object(value: object, where: str, names: Iterable[str]) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _invalid(where, "an object", value)
-    expected = set(names)
-    if missing := sorted(expected - set(value)):
-        raise _invalid(where, f"an object with {', '.join(map(repr, missing))}", sorted(value))
-    if unknown := sorted(set(value) - expected):
-        raise _invalid(where, f"an object of {', '.join(map(repr, sorted(expected)))}", unknown)
-    return value
-
-
-def _free_object(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _invalid(where, "an object", value)
-    return dict(value)
-
-
-def _list(value: object, where: str, fewest: int, most: int) -> list[Any]:
-    if not isinstance(value, list) or not fewest <= len(value) <= most:
-        received = f"{len(value)} items" if isinstance(value, list) else value
-        raise _invalid(where, f"a list of {fewest} to {most} items", received)
-    return value
-
-
-def _text(value: object, where: str, longest: int, fewest: int = 1) -> str:
-    if not isinstance(value, str) or not fewest <= len(value) <= longest or value != value.strip():
-        expected = f"a text of {fewest} to {longest} characters without blanks around it"
-        raise _invalid(where, expected, value)
-    if not value.isprintable():
-        raise _invalid(where, "a printable text on one line", value)
-    return value
-
-
-def _number(value: object, where: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise _invalid(where, f"a number from {low:g} to {high:g}", value)
-    return float(value)
-
-
-def _integer(value: object, where: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _invalid(where, f"a whole number from {low} to {high}", value)
-    return value
-
-
-def _matching(value: object, where: str, pattern: re.Pattern[str], expected: str) -> str:
-    if not isinstance(value, str) or not pattern.match(value):
-        raise _invalid(where, expected, value)
-    return value
-
-
-def _once(values: Sequence[str], where: str) -> None:
-    if twice := sorted(value for value, count in Counter(values).items() if count > 1):
-        raise _invalid(where, "different from each other", twice)
+        raise strict.invalid("every text", "without NUL characters and lone surrogates", value)
 
 
 def _name(value: object, where: str) -> str:
     expected = "lower-case letters and digits joined by single hyphens or underscores"
-    return _text(_matching(value, where, _SLUG, expected), where, 64)
+    return strict.text(strict.matching(value, where, _SLUG, expected), where, 64)
 
 
 def _labels(value: object, where: str) -> tuple[Label, ...]:
     items = [
-        _object(item, "a label", ("key", "name")) for item in _list(value, where, 2, MOST_LABELS)
+        strict.exactly(item, "a label", ("key", "name"))
+        for item in strict.items(value, where, 2, MOST_LABELS)
     ]
     labels = tuple(
-        Label(_text(item["key"], "a label's key", 100), _text(item["name"], "a label's name", 100))
+        Label(
+            strict.text(item["key"], "a label's key", 100),
+            strict.text(item["name"], "a label's name", 100),
+        )
         for item in items
     )
-    _once([label.key for label in labels], "the label keys")
+    strict.different([label.key for label in labels], "the label keys")
     return labels
 
 
@@ -339,86 +293,96 @@ def _input(value: object, where: str) -> InputSpec:
 
 
 def _thresholds(value: object, where: str) -> Thresholds:
-    item = _object(value, where, ("high", "medium"))
-    high = _number(item["high"], f"{where}, high,", 0, 1)
-    return Thresholds(high=high, medium=_number(item["medium"], f"{where}, medium,", 0, high))
+    item = strict.exactly(value, where, ("high", "medium"))
+    high = strict.number(item["high"], f"{where}, high,", 0, 1)
+    return Thresholds(high=high, medium=strict.number(item["medium"], f"{where}, medium,", 0, high))
 
 
 def _confidence(value: object, where: str) -> Mapping[str, Thresholds]:
     return {
         key: _thresholds(item, f"{where} of {key!r}")
-        for key, item in _free_object(value, where).items()
+        for key, item in strict.mapping(value, where).items()
     }
 
 
 def _libraries(value: object, where: str) -> Mapping[str, str]:
     return {
-        key: _text(item, f"{where} of {key!r}", 200)
-        for key, item in _free_object(value, where).items()
+        key: strict.text(item, f"{where} of {key!r}", 200)
+        for key, item in strict.mapping(value, where).items()
     }
 
 
 def _metrics(value: object, where: str) -> Mapping[str, Any]:
-    metrics = _free_object(value, where)
-    tested = _free_object(metrics.get("test", {}), "the metrics of the test split")
+    metrics = strict.mapping(value, where)
+    tested = strict.mapping(metrics.get("test", {}), "the metrics of the test split")
     if tested.get("accuracy") is not None:
-        _number(tested["accuracy"], "the accuracy on the test split", 0, 1)
+        strict.number(tested["accuracy"], "the accuracy on the test split", 0, 1)
     return metrics
 
 
 def _file(value: object) -> BundleFile:
-    item = _object(value, "a file", ("role", "path", "bytes", "sha256"))
+    item = strict.exactly(value, "a file", ("role", "path", "bytes", "sha256"))
     role = role_of(item["path"]) if isinstance(item["path"], str) else None
     if role is None:
         places = ", ".join([*_PLACES, *(f"{folder}/NAME" for folder in _FOLDERS)])
-        raise _invalid("a file's path", f"one of {places}", item["path"])
+        raise strict.invalid("a file's path", f"one of {places}", item["path"])
     if item["role"] != role:
-        raise _invalid(f"the role of {item['path']}", repr(role.value), item["role"])
+        raise strict.invalid(f"the role of {item['path']}", repr(role.value), item["role"])
     return BundleFile(
         role=role,
         path=item["path"],
-        bytes=_integer(item["bytes"], f"the bytes of {item['path']}", 0, LARGEST_FILE),
-        sha256=_matching(
+        bytes=strict.integer(item["bytes"], f"the bytes of {item['path']}", 0, LARGEST_FILE),
+        sha256=strict.matching(
             item["sha256"], f"the sha256 of {item['path']}", _SHA256, "64 hexadecimal digits"
         ),
     )
 
 
 def _files(value: object, where: str) -> tuple[BundleFile, ...]:
-    files = tuple(_file(item) for item in _list(value, where, 1, MOST_FILES))
+    files = tuple(_file(item) for item in strict.items(value, where, 1, MOST_FILES))
     # Folded: two names that differ by case alone are one file on some disks.
     paths = [item.path.lower() for item in files]
-    _once(paths, "the files' paths")
+    strict.different(paths, "the files' paths")
     if Role.SERVE not in {item.role for item in files}:
-        raise _invalid(where, "a list with model.onnx in it", sorted(paths))
+        raise strict.invalid(where, "a list with model.onnx in it", sorted(paths))
     return files
 
 
 def _created(value: object, where: str) -> str:
-    text = _text(value, where, 40)
+    text = strict.text(value, where, 40)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise _invalid(where, "an ISO 8601 time", value) from exc
+        raise strict.invalid(where, "an ISO 8601 time", value) from exc
     if moment.tzinfo is None:
-        raise _invalid(where, "an ISO 8601 time with its time zone", value)
+        raise strict.invalid(where, "an ISO 8601 time with its time zone", value)
     return text
 
 
 _PARSERS: dict[str, Callable[[object, str], Any]] = {
-    "schema_version": lambda value, where: _integer(value, where, 1, SCHEMA_VERSION),
+    "schema_version": lambda value, where: strict.integer(value, where, 1, SCHEMA_VERSION),
     "name": _name,
-    "title": lambda value, where: _text(value, where, 120, fewest=0),
-    "architecture": lambda value, where: _text(value, where, 100),
+    "title": lambda value, where: strict.text(value, where, 120, fewest=0),
+    "architecture": lambda value, where: strict.text(value, where, 100),
     "labels": _labels,
     "input": _input,
-    "temperature": lambda value, where: _number(value, where, 0.01, 100),
+    "temperature": lambda value, where: strict.number(value, where, 0.01, 100),
     "confidence": _confidence,
-    "tolerance": lambda value, where: _number(value, where, 1e-9, LARGEST_TOLERANCE),
-    "dataset": _free_object,
-    "recipe": _free_object,
+    "tolerance": lambda value, where: strict.number(value, where, 1e-9, LARGEST_TOLERANCE),
+    "dataset": strict.mapping,
+    "recipe": strict.mapping,
     "libraries": _libraries,
     "metrics": _metrics,
     "files": _files,
     "created": _created,
+    "levels": measured.levels_from_json,
+    "not_sure": NotSure.from_json,
+    "acceptance": Acceptance.from_json,
 }
+_SINCE_SCHEMA_2 = frozenset({"levels", "not_sure", "acceptance"})
+
+
+def _parsers(schema: int) -> Mapping[str, Callable[[object, str], Any]]:
+    if schema >= 2:
+        return _PARSERS
+    return {name: parse for name, parse in _PARSERS.items() if name not in _SINCE_SCHEMA_2}

@@ -286,6 +286,11 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
     def for_display(self) -> Self:
         return self.select_related("upload", "version__model")
 
+    def with_correction(self) -> Self:
+        """Add `corrected_to`: the latest correction's label, empty for none of these, or None."""
+        latest = Correction.objects.filter(prediction=models.OuterRef("pk")).order_by("-id")
+        return self.annotate(corrected_to=models.Subquery(latest.values("label")[:1]))
+
 
 class Prediction(models.Model):
     """What one version said about one upload. Never edited; corrections stand beside it."""
@@ -314,10 +319,65 @@ class Prediction(models.Model):
     def __str__(self) -> str:
         return f"{self.label} ({self.confidence:.1%})"
 
+    def correction(self) -> Correction | None:
+        """Return the latest correction, which is the one that counts."""
+        return self.corrections.first()
+
     def ranked(self) -> list[tuple[str, float]]:
         """Return (label key, probability) pairs, the most probable first."""
         keys = [label["key"] for label in self.version.manifest["labels"]]
         return sorted(zip(keys, self.probabilities, strict=True), key=lambda pair: -pair[1])
+
+
+class CorrectionQuerySet(models.QuerySet["Correction"]):
+    def about(self, model: RegisteredModel) -> Self:
+        """Return the corrections of what this model's versions said, the oldest first."""
+        return self.filter(prediction__version__model=model).order_by("id")
+
+    def of_labels(self) -> Self:
+        """Return those that name a label: all but "none of these"."""
+        return self.exclude(label="")
+
+
+class Correction(models.Model):
+    """What a person says a picture shows, beside a prediction. Append-only; the latest counts.
+
+    A correction with the predicted label confirms it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="corrections")
+    label = models.CharField(
+        max_length=100, blank=True, help_text="The label's key; empty: none of the labels."
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="corrections",
+    )
+    visitor = models.UUIDField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = CorrectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=["prediction", "-id"], name="correction_by_prediction"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(by=None) | Q(visitor=None), name="correction_user_or_visitor"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.label or "none of these"
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it says what the prediction said."""
+        return self.label == self.prediction.label
 
 
 class WorkerHeartbeat(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,9 +10,14 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from classifier.bundles import Thresholds
+from classifier.measured import Answered, NotSure, Search
 
 Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
+
+GOAL = 0.99  # the precision that answers above the *not sure* threshold are to have
+# One wrong answer among fewer than these already misses the goal, none proves little.
+FEWEST_ANSWERS = 100
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -74,3 +80,56 @@ def confidence_thresholds(
         spread = float(hits.std()) if len(hits) else 0.0
         thresholds[key] = Thresholds(high=high, medium=max(0.0, high - spread))
     return thresholds
+
+
+def not_sure(
+    probabilities: Floats, labels: Labels, goal: float = GOAL, fewest: int = FEWEST_ANSWERS
+) -> NotSure:
+    """Choose on validation the probability under which to say *not sure*.
+
+    The lowest threshold at which the answers left are right as often as `goal`, so that as few
+    pictures as possible stay unanswered (selective prediction: El-Yaniv & Wiener 2010, "On the
+    Foundations of Noise-free Selective Classification"). At least `fewest` answers must be left:
+    a share of 99 % cannot be told from fewer.
+
+    Returns: without a threshold (`unreachable`, `too_few`) or with one and what it leaves of
+    validation; `on_test` adds what it leaves of the test split.
+    """
+    if len(labels) < fewest:
+        return NotSure(goal, Search.TOO_FEW)
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
+    right = np.cumsum(probabilities.argmax(axis=1)[order] == labels[order])
+    answers = np.arange(1, len(labels) + 1)
+    # A threshold cannot part pictures of equal confidence: it may only stand at the last of them.
+    ends = np.append(ranked[1:] != ranked[:-1], True)
+    reached = np.flatnonzero(ends & (answers >= fewest) & (right >= goal * answers))
+    if not len(reached):
+        return NotSure(goal, Search.UNREACHABLE)
+    threshold = float(ranked[reached[-1]])
+    return NotSure(goal, Search.CHOSEN, threshold, answered(probabilities, labels, threshold))
+
+
+def answered(probabilities: Floats, labels: Labels, threshold: float) -> Answered:
+    """Return what a threshold leaves of a split: the share unanswered, the precision of the rest.
+
+    Raises ValueError for a split without pictures.
+    """
+    if not len(labels):
+        raise ValueError("Expected at least one picture. Received: none")
+    sure = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1)[sure] == labels[sure]
+    return Answered(
+        images=len(labels),
+        unanswered=float(1 - sure.mean()),
+        precision=float(right.mean()) if len(right) else None,
+    )
+
+
+def on_test(found: NotSure, probabilities: Floats, labels: Labels) -> NotSure:
+    """Return the same threshold with what it leaves of the test split."""
+    if found.threshold is None:
+        return found
+    left = answered(probabilities, labels, found.threshold)
+    return dataclasses.replace(found, test=left)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TextIO
 
+from classifier.measured import Acceptance, NotSure
 from training.evaluation import Evaluation
 from training.progress import Epoch, Progress
+from training.reports import words
 
 _LOG_SECONDS = 30.0
 
@@ -58,19 +61,78 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def summary(evaluation: Evaluation, milliseconds: float, megabytes: float) -> str:
-    """Return what was measured on the test split, for the console."""
-    low, high = evaluation.as_json()["accuracy_interval"]
-    lines = [
-        f"test accuracy      {evaluation.accuracy:.2%}  (95 % interval {low:.2%} to {high:.2%}, "
-        f"{len(evaluation.labels):,} images)",
-        f"test loss          {evaluation.loss:.4f}",
-        f"calibration error  {evaluation.ece:.2%}",
-        f"time per image     {milliseconds:.2f} ms (median, one thread)",
+def summary(
+    evaluation: Evaluation,
+    milliseconds: float,
+    megabytes: float,
+    *,
+    p95: float | None = None,
+    acceptance: Acceptance | None = None,
+    not_sure: NotSure | None = None,
+) -> str:
+    """Return what was measured on a split, for the console; plain text.
+
+    Args:
+        milliseconds, p95: median and 95th percentile for one image; megabytes: of model.onnx.
+    """
+    lines = [f"{name:18s} {value}" for name, value in _figures(evaluation)]
+    tail = "" if p95 is None else f", 95th percentile {p95:.2f} ms"
+    lines += [
+        f"time per image     {milliseconds:.2f} ms (median{tail})",
         f"model size         {megabytes:.1f} MB as served",
-        "",
-        "label         precision   recall",
     ]
+    if not_sure:
+        lines.append(f"not sure           {words.not_sure(not_sure)}")
+    lines += ["", *_per_class(evaluation), "", *_levels(evaluation)]
+    return "\n".join([*lines, "", *verdict(acceptance)] if acceptance else lines)
+
+
+def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    low, high = evaluation.interval
+    yield (
+        "test accuracy",
+        f"{evaluation.accuracy:.2%}  (95 % interval {low:.2%} to {high:.2%}, "
+        f"{len(evaluation.labels):,} images)",
+    )
+    if evaluation.one_view:
+        yield "  with one view", f"{evaluation.one_view.accuracy:.2%}"
+    if evaluation.top3_accuracy is not None:
+        yield "top-3 accuracy", f"{evaluation.top3_accuracy:.2%}"
+    yield "test loss", f"{evaluation.loss:.4f}"
+    yield "calibration error", f"{evaluation.ece:.2%}"
+    if evaluation.roc_auc is not None:
+        yield "ROC area", f"{evaluation.roc_auc:.4f}"
+        areas = ", ".join(f"{area:.4f} for {key}" for key, area in evaluation.pr_auc.items())
+        yield "PR area", areas
+
+
+def _per_class(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a table of labels; recall is a label's accuracy."""
+    width = max(13, *(len(key) for key in evaluation.keys))
+    yield f"{'label':{width}s} precision   recall       F1   images"
     for key, figures in evaluation.per_class.items():
-        lines.append(f"{key:13s} {figures['precision']:9.1%} {figures['recall']:8.1%}")
-    return "\n".join(lines)
+        if not figures["images"]:
+            yield f"{key:{width}s} {'-':>9s} {'-':>8s} {'-':>8s} {0:8,}"
+            continue
+        yield (
+            f"{key:{width}s} {figures['precision']:9.1%} {figures['recall']:8.1%} "
+            f"{figures['f1']:8.1%} {figures['images']:8,}"
+        )
+    for name, scores in evaluation.averages.items():
+        yield (
+            f"{name:{width}s} {scores['precision']:9.1%} {scores['recall']:8.1%} "
+            f"{scores['f1']:8.1%}"
+        )
+
+
+def _levels(evaluation: Evaluation) -> Iterator[str]:
+    for level, measured in evaluation.levels.items():
+        yield f"{level:18s} {words.level(measured)}"
+
+
+def verdict(acceptance: Acceptance) -> Iterator[str]:
+    """Yield what the acceptance rule says, and a line for each check that failed."""
+    said = "accepted" if acceptance.accepted else "NOT ACCEPTED"
+    yield f"{said:18s} the rule: {words.rule(acceptance.rule)}"
+    for failure in acceptance.failures:
+        yield f"  failed           {failure}"

@@ -6,9 +6,10 @@ average over views, temperature and softmax are all inside.
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import tensorflow as tf
 import tf2onnx
 
 from classifier import bundles, imaging
-from classifier.bundles import Bundle, Label, Thresholds
+from classifier.bundles import Bundle, Description
 from classifier.imaging import InputSpec
 from training import golden
 from training.datasets.dataset import Images
@@ -40,18 +41,9 @@ LIBRARIES = ("keras", "tensorflow", "tf2onnx", "onnx", "numpy", "pillow")
 def export_bundle(
     network: keras.Model,
     root: Path,
+    description: Description,
     *,
-    name: str,
-    title: str,
-    architecture: str,
-    labels: Sequence[Label],
-    input_spec: InputSpec,
-    temperature: float = 1.0,
     views: Views = "one",
-    confidence: Mapping[str, Thresholds] | None = None,
-    dataset: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
     outputs_probabilities: bool = False,
 ) -> Bundle:
     """Write all files of a bundle for a network: the network, its served graph, golden pictures.
@@ -60,29 +52,17 @@ def export_bundle(
         network: pixels of 0..255 (N, H, W, 3) in; logits (N, K) out, or probabilities where
             `outputs_probabilities`. Built-in layers only.
         root: the bundle's folder, made if need be; `report/` in it is taken along.
-        confidence: where levels begin, per label key; without it, where unmeasured ones do.
+        description: what the manifest says; tolerance and libraries are put in here.
     """
     write_graphs(
         network,
         root,
-        input_spec,
-        temperature=temperature,
+        description.input,
+        temperature=description.temperature,
         views=views,
         outputs_probabilities=outputs_probabilities,
     )
-    return write_manifest(
-        root,
-        name=name,
-        title=title,
-        architecture=architecture,
-        labels=labels,
-        input_spec=input_spec,
-        temperature=temperature,
-        confidence=confidence,
-        dataset=dataset,
-        recipe=recipe,
-        metrics=metrics,
-    )
+    return write_manifest(root, description)
 
 
 def write_graphs(
@@ -105,36 +85,10 @@ def write_graphs(
     _write_golden(served, root / "golden", input_spec)
 
 
-def write_manifest(
-    root: Path,
-    *,
-    name: str,
-    title: str,
-    architecture: str,
-    labels: Sequence[Label],
-    input_spec: InputSpec,
-    temperature: float,
-    confidence: Mapping[str, Thresholds] | None = None,
-    dataset: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-) -> Bundle:
+def write_manifest(root: Path, description: Description) -> Bundle:
     """Write `manifest.json` over the files that stand under root."""
-    return bundles.write(
-        root,
-        name=name,
-        title=title,
-        architecture=architecture,
-        labels=tuple(labels),
-        input_spec=input_spec,
-        temperature=temperature,
-        confidence=confidence,
-        tolerance=TOLERANCE,
-        dataset=dataset,
-        recipe=recipe,
-        libraries=library_versions(),
-        metrics=metrics,
-    )
+    complete = dataclasses.replace(description, tolerance=TOLERANCE, libraries=library_versions())
+    return bundles.write(root, complete)
 
 
 def library_versions() -> dict[str, str]:
@@ -190,9 +144,9 @@ def _averaged(outputs: Any, views: Sequence[View]) -> Any:
 
 
 def _round_to_half(network: keras.Model) -> None:
-    """Round kernels to what float16 holds, so that both files hold the same network."""
-    for variable in network.trainable_variables:
-        if len(variable.shape) > 1:
+    """Round kernels to what float16 holds, frozen ones too: both files hold the same network."""
+    for variable in network.weights:
+        if len(variable.shape) > 1 and variable.dtype == "float32":
             variable.assign(keras.ops.convert_to_numpy(variable).astype(np.float16))
 
 

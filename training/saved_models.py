@@ -77,12 +77,19 @@ def load(path: Path) -> SavedNetwork:
 
     Raises UnsafeModel for a file that is not to be loaded, cannot be, or is no image classifier.
     """
+    return _classifier(load_network(path))
+
+
+def load_network(path: Path) -> keras.Model:
+    """Inspect and load a `.keras` file, whatever the network in it is for.
+
+    Raises UnsafeModel for a file that is not to be loaded, or cannot be.
+    """
     check_file(path)
     with tempfile.TemporaryDirectory(prefix="classifyme-keras-") as folder:
         copy = Path(folder) / "inspected.keras"
         _copy_inspected(path, copy, Path(folder))
-        network = _load_inspected(copy)
-    return _classifier(network)
+        return _load_inspected(copy)
 
 
 def inspect(path: Path) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat, truncatechars
+from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from classifier import carrying, classification, tasks
+from classifier.admin import corrections
 from classifier.admin.base import LongTableAdmin, ReadOnlyAdmin, badge, link, moment, thumbnail
 from classifier.models import Activation, Label, ModelVersion, Prediction, Upload
 
@@ -77,11 +79,64 @@ class VersionFilter(admin.SimpleListFilter):
 
 @admin.register(Prediction)
 class PredictionAdmin(LongTableAdmin[Prediction]):
-    list_display = ("picture", "label", "sureness", "version", "upload_link", "spent", "when")
+    change_form_template = "admin/classifier/prediction/change_form.html"
+    actions = ("confirm",)
+    list_display = (
+        "picture",
+        "label",
+        "sureness",
+        "correction",
+        "version",
+        "upload_link",
+        "spent",
+        "when",
+    )
     list_display_links = ("picture", "label")
-    list_filter = (LabelFilter, VersionFilter)
+    list_filter = (LabelFilter, VersionFilter, corrections.CorrectedFilter)
     list_select_related = ("upload", "version__model")
     fields = ("picture", "answers", "sureness", "version", "upload_link", "spent", "when")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Prediction]:
+        return Prediction.objects.with_correction().order_by(*self.ordering)
+
+    @admin.display(description="correction")
+    def correction(self, obj: Prediction) -> SafeString | str:
+        return corrections.said(getattr(obj, "corrected_to", None), obj.label)
+
+    def has_correct_permission(self, request: HttpRequest) -> bool:
+        return corrections.may_correct(request)
+
+    @admin.action(description="Confirm as right", permissions=["correct"])
+    def confirm(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
+        corrections.confirm_all(request, self, queryset.for_display())  # type: ignore[attr-defined]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        prediction = self.get_object(request, object_id)
+        context: dict[str, Any] = dict(extra_context or {})
+        if prediction:
+            context["corrections"] = corrections.said_of(prediction)
+        if prediction and corrections.may_correct(request):
+            context["correction_form"] = corrections.CorrectionForm(prediction)
+        return super().change_view(request, object_id, form_url, context)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "<uuid:prediction_id>/correct/",
+                self.admin_site.admin_view(self.correct_view),
+                name="classifier_prediction_correct",
+            ),
+            *super().get_urls(),
+        ]
+
+    def correct_view(self, request: HttpRequest, prediction_id: UUID) -> HttpResponse:
+        return corrections.correct(request, self, prediction_id)
 
     @admin.display(description="picture")
     def picture(self, obj: Prediction) -> SafeString:

@@ -122,6 +122,9 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
         ("Dataset", pairs(manifest.get("dataset"))),
         ("Input", pairs(manifest.get("input"))),
         ("Calibration and tolerance", pairs(calibration)),
+        ("Confidence levels on test images", pairs(manifest.get("levels"))),
+        ("Not sure", pairs(manifest.get("not_sure"))),
+        ("Acceptance", _acceptance(manifest)),
         ("Libraries", pairs(manifest.get("libraries"))),
     ]
     return [(heading, rows) for heading, rows in sections if rows]
@@ -191,6 +194,22 @@ def _levels(manifest: Mapping[str, Any]) -> dict[str, object]:
     if len({str(thresholds) for thresholds in levels.values()}) == 1:
         levels = next(iter(levels.values()))
     return {"confidence": levels, "tolerance": manifest.get("tolerance")}
+
+
+def _acceptance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the acceptance rule, its outcome, and a row for each check that failed."""
+    acceptance = _mapping(manifest.get("acceptance"))
+    if not acceptance:
+        return []
+    failures = [
+        (
+            f"failed: {failure['check']} {failure['label'] or ''}".rstrip(),
+            f"{_text(failure['value'])}, limit {_text(failure['limit'])}",
+        )
+        for failure in acceptance["failures"]
+    ]
+    accepted = ("accepted", "yes" if acceptance["accepted"] else "no")
+    return [accepted, *failures, *pairs({"rule": acceptance["rule"]})]
 
 
 def _fact(manifest: Mapping[str, Any], *path: str) -> str:

@@ -41,7 +41,7 @@ def make_bundle(
 
     Another `seed` gives other weights that still know a red picture from a green one. With
     `rotate=1` red pictures are called "green", green ones "blue", blue ones "red". `fields` go to
-    `bundles.write` as they are (temperature, tolerance, confidence, created, ...).
+    `bundles.Description` as they are (temperature, tolerance, confidence, ...).
     """
     weights = _weights(len(labels), seed, rotate)
     spec = imaging.InputSpec(height=side, width=side)
@@ -55,17 +55,17 @@ def make_bundle(
         "recipe": {"name": architecture, "command": "by hand", "settings": {}, "seed": seed},
         "libraries": {"onnx": onnx.__version__},
         "metrics": {"test": {"accuracy": accuracy, "loss": 0.2, "ece": 0.01, "images": 100}},
-        "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     }
-    return bundles.write(
-        path,
+    created = fields.pop("created", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    description = bundles.Description(
         name=name,
         title=title,
         architecture=architecture,
-        labels=[Label(key, key.capitalize()) for key in labels],
-        input_spec=spec,
+        labels=tuple(Label(key, key.capitalize()) for key in labels),
+        input=spec,
         **(defaults | fields),
     )
+    return bundles.write(path, description, created=created)
 
 
 def picture(colour: str = "red", *, size: tuple[int, int] = (48, 40), kind: str = "PNG") -> bytes:

@@ -16,6 +16,15 @@ import pytest
 from classifier import bundles
 from classifier.bundles import Bundle, BundleError, Fault, Label, Manifest, Role
 from classifier.imaging import InputSpec
+from classifier.measured import (
+    Acceptance,
+    AcceptanceRule,
+    Answered,
+    Failure,
+    MeasuredLevel,
+    NotSure,
+    Search,
+)
 from classifier.tests.bundles import make_bundle
 
 Change = Callable[[dict[str, Any]], Any]
@@ -51,6 +60,22 @@ def put(*keys: Any, value: Any) -> Change:
     return change
 
 
+MEASURED: dict[str, Any] = {
+    "levels": {
+        "high": MeasuredLevel(70, 0.7, 0.99, (0.92, 1.0)),
+        "medium": MeasuredLevel(30, 0.3, 0.8, (0.63, 0.9)),
+        "low": MeasuredLevel(0, 0.0, None, None),
+    },
+    "not_sure": NotSure(
+        0.99, Search.CHOSEN, 0.6, Answered(120, 0.1, 0.99), test=Answered(100, 0.2, None)
+    ),
+    "acceptance": Acceptance(
+        AcceptanceRule(recall=0.8),
+        (Failure("recall", "red", 0.75, 0.8), Failure("ece", None, None, 0.05)),
+    ),
+}
+
+
 # Reading what was written
 
 
@@ -69,6 +94,37 @@ def test_the_digest_is_that_of_the_manifest_and_the_same_each_time(
 ) -> None:
     assert make_bundle(tmp_path / "twin").digest == bundle.digest
     assert make_bundle(tmp_path / "other", seed=1).digest != bundle.digest
+
+
+def test_what_was_measured_is_read_as_it_was_written(tmp_path: Path) -> None:
+    manifest = Bundle.open(make_bundle(tmp_path, **MEASURED).root).manifest
+
+    assert {name: getattr(manifest, name) for name in MEASURED} == MEASURED
+    assert manifest.acceptance is not None
+    assert not manifest.acceptance.accepted
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@pytest.mark.parametrize("search", [Search.UNREACHABLE, Search.TOO_FEW])
+def test_a_threshold_that_was_not_found_is_said_to_be_none(tmp_path: Path, search: Search) -> None:
+    manifest = make_bundle(tmp_path, not_sure=NotSure(0.99, search)).manifest
+
+    assert manifest.not_sure == NotSure(0.99, search, None, None, None)
+
+
+def test_a_manifest_of_schema_1_is_read_and_stays_as_it_is(bundle: Bundle) -> None:
+    def older(manifest: dict[str, Any]) -> None:
+        manifest["schema_version"] = 1
+        for name in MEASURED:
+            del manifest[name]
+
+    rewrite(bundle, older)
+    manifest = Bundle.open(bundle.root).manifest
+
+    assert (manifest.levels, manifest.not_sure, manifest.acceptance) == ({}, None, None)
+    assert manifest.to_json() == json.loads((bundle.root / "manifest.json").read_text())
+    rewrite(bundle, put("not_sure", value=None))
+    assert "'not_sure'" in fault(bundle.root).message
 
 
 def test_it_finds_files_by_their_role(bundle: Bundle) -> None:
@@ -139,6 +195,24 @@ NONSENSE: list[tuple[str, Change, str]] = [
     ("no tolerance at all", put("tolerance", value=0), "tolerance"),
     ("metrics that are a list", put("metrics", value=[]), "an object"),
     ("an accuracy in percent", put("metrics", "test", "accuracy", value=93.5), "from 0 to 1"),
+    ("a level that is none", put("levels", value={"sure": {}}), "levels"),
+    ("one level of three", lambda m: m["levels"].pop("low"), "'low'"),
+    ("a level right 101 % of the time", put("levels", "high", "precision", value=1.01), "from 0"),
+    ("a level of half an answer", put("levels", "high", "answers", value=0.5), "whole number"),
+    ("an interval of one end", put("levels", "high", "interval", value=[0.5]), "2 to 2 items"),
+    ("an interval upside down", put("levels", "high", "interval", value=[0.9, 0.5]), "from 0.9"),
+    ("an interval of nothing", put("levels", "low", "interval", value=[0, 1]), "interval"),
+    ("a search of its own", put("not_sure", "search", value="guessed"), "chosen, unreachable"),
+    ("a threshold above all", put("not_sure", "threshold", value=1.5), "threshold"),
+    ("a threshold nobody chose", put("not_sure", "search", value="too_few"), "unless one"),
+    ("no test of a threshold", put("not_sure", "test", value=None), "test"),
+    ("a not sure of text", put("not_sure", value="0.5"), "not_sure"),
+    ("an accepted that is no truth value", put("acceptance", "accepted", value=1), "accepted"),
+    ("an accepted against its failures", put("acceptance", "accepted", value=True), "false"),
+    ("a rule of its own", put("acceptance", "rule", "beauty", value=1), "beauty"),
+    ("a rule in percent", put("acceptance", "rule", "recall", value=70), "from 0 to 1"),
+    ("an unknown check", put("acceptance", "failures", 0, "check", value="x"), "precision, rec"),
+    ("a failure without a limit", put("acceptance", "failures", 0, value={}), "'limit'"),
     ("a NUL in a text", put("recipe", "command", value="a\x00b"), "NUL"),
     ("a lone surrogate", put("recipe", "command", value="\ud800"), "surrogates"),
     ("a library without a version", put("libraries", "onnx", value=None), "libraries"),
@@ -163,7 +237,8 @@ NONSENSE: list[tuple[str, Change, str]] = [
 @pytest.mark.parametrize(
     ("change", "words"), [case[1:] for case in NONSENSE], ids=[case[0] for case in NONSENSE]
 )
-def test_it_refuses_a_manifest_with(bundle: Bundle, change: Change, words: str) -> None:
+def test_it_refuses_a_manifest_with(tmp_path: Path, change: Change, words: str) -> None:
+    bundle = make_bundle(tmp_path, **MEASURED)
     rewrite(bundle, change)
 
     refused = fault(bundle.root)
@@ -180,7 +255,7 @@ def test_it_refuses_a_file_that_is_listed_twice(bundle: Bundle) -> None:
 
 
 def test_it_refuses_a_newer_schema_and_says_what_to_do(bundle: Bundle) -> None:
-    rewrite(bundle, put("schema_version", value=2))
+    rewrite(bundle, put("schema_version", value=3))
 
     refused = fault(bundle.root)
 
@@ -311,14 +386,14 @@ def regolden(bundle: Bundle, **outputs: Any) -> Bundle:
 
 def rewritten(bundle: Bundle) -> Bundle:
     manifest = bundle.manifest
-    return bundles.write(
-        bundle.root,
+    description = bundles.Description(
         name=manifest.name,
         title=manifest.title,
         architecture=manifest.architecture,
         labels=manifest.labels,
-        input_spec=manifest.input,
+        input=manifest.input,
     )
+    return bundles.write(bundle.root, description)
 
 
 ROW = np.array([0.2, 0.3, 0.5], dtype=np.float32)
@@ -376,17 +451,16 @@ def test_writing_refuses_a_file_that_has_no_place(bundle: Bundle) -> None:
 def test_writing_refuses_what_reading_would(bundle: Bundle) -> None:
     before = (bundle.root / "manifest.json").read_bytes()
 
+    description = bundles.Description(
+        name="colours",
+        title="",
+        architecture="x",
+        labels=(Label("a", "A"), Label("b", "B")),
+        input=InputSpec(height=1, width=1),
+        temperature=float("nan"),
+    )
     with pytest.raises(BundleError, match="finite"):
-        bundles.write(
-            bundle.root,
-            name="colours",
-            title="",
-            architecture="x",
-            labels=[Label("a", "A"), Label("b", "B")],
-            input_spec=InputSpec(height=1, width=1),
-            temperature=float("nan"),
-            created=datetime(2026, 1, 1, tzinfo=UTC),
-        )
+        bundles.write(bundle.root, description, created=datetime(2026, 1, 1, tzinfo=UTC))
     assert (bundle.root / "manifest.json").read_bytes() == before
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from training.datasets.dataset import Images
+from training.datasets.dataset import Images, Pictures
 
 # Mean and standard deviation of CIFAR-10's training pixels, by channel, of 0..1.
 MEAN = (0.4914, 0.4822, 0.4465)
@@ -23,31 +23,54 @@ WHITENING = "whitening"
 def build(
     label_count: int,
     *,
-    height: int = 32,
-    width: int = 32,
+    height: int | None = 32,
+    width: int | None = 32,
     widths: tuple[int, int, int] = (64, 256, 256),
     logit_scale: float = 1 / 9,
 ) -> keras.Model:
-    """Build the network: uint8-valued pixels (N, height, width, 3) in, logits (N, K) out."""
+    """Build the network: uint8-valued pixels (N, height, width, 3) in, logits (N, K) out.
+
+    It is convolutional all the way: with None for height and width it takes any size from 8 up.
+    """
     image = keras.Input((height, width, 3), name="image")
+    features = standardised(image)
+    logits = branch(features, label_count, widths)
+    logits = layers.Rescaling(logit_scale, dtype="float32", name="logits")(logits)
+    network = keras.Model(image, logits, name="cifar10_fast")
+    freeze_whitening(network)
+    return network
+
+
+def standardised(image: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring pixels of 0..255 to mean 0 and deviation 1 by channel, over CIFAR-10."""
     # Not Normalization: its constants become inputs of the exported graph.
-    features = layers.Rescaling(
+    return layers.Rescaling(
         scale=[1 / (255 * deviation) for deviation in DEVIATION],
         offset=[-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)],
         name="rescaling",
     )(image)
-    features = layers.Conv2D(24, 2, name=WHITENING)(features)
+
+
+def branch(
+    features: keras.KerasTensor, label_count: int, widths: tuple[int, int, int], prefix: str = ""
+) -> keras.KerasTensor:
+    """Go from standardised pixels to logits (N, K) before they are scaled."""
+    features = layers.Conv2D(24, 2, name=f"{prefix}{WHITENING}")(features)
     features = layers.Activation("silu")(features)
     for index, filters in enumerate(widths, start=1):
-        features = _group(features, filters, f"group{index}")
-    features = layers.GlobalMaxPooling2D(name="pooling")(features)
-    logits = layers.Dense(label_count, use_bias=False, kernel_initializer=_uniform(), name="head")(
-        features
+        features = _group(features, filters, f"{prefix}group{index}")
+    features = layers.GlobalMaxPooling2D(name=f"{prefix}pooling")(features)
+    head = layers.Dense(
+        label_count, use_bias=False, kernel_initializer=_uniform(), name=f"{prefix}head"
     )
-    logits = layers.Rescaling(logit_scale, dtype="float32", name="logits")(logits)
-    network = keras.Model(image, logits, name="cifar10_fast")
-    network.get_layer(WHITENING).kernel.trainable = False
-    return network
+    return head(features)
+
+
+def freeze_whitening(network: keras.Model) -> None:
+    """Keep the whitening kernels as `prepare` sets them."""
+    for layer in network.layers:
+        if layer.name.endswith(WHITENING):
+            layer.kernel.trainable = False
 
 
 def _group(features: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
@@ -76,11 +99,12 @@ def _uniform() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
 
 
-def prepare(network: keras.Model, images: Images) -> None:
+def prepare(network: keras.Model, images: Pictures) -> None:
     """Set the weights that do not start at random, from training pictures (N, H, W, 3) uint8."""
-    _whiten(network.get_layer(WHITENING), images[:5000])
     for layer in network.layers:
-        if isinstance(layer, layers.Conv2D) and layer.name != WHITENING:
+        if layer.name.endswith(WHITENING):
+            _whiten(layer, images[:5000])
+        elif isinstance(layer, layers.Conv2D):
             _start_as_identity(layer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from training.datasets.dataset import DatasetError
+from training.datasets.disk import replacing
+from training.datasets.listings import Entry, Listing
 
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK"
@@ -78,6 +81,31 @@ def members(path: Path, limits: Limits | None = None) -> Iterator[Member]:
             if member.size > limits.member_bytes or total > limits.total_bytes:
                 raise _too_large(path, limits)
             yield member
+
+
+def keep(path: Path, listing: Listing, target: Path) -> None:
+    """Bring what was listed in a zip or folder to `target` as one zip, all or nothing.
+
+    A zip is copied as it is; of a folder its pictures are packed, uncompressed as they are.
+
+    Raises:
+        DatasetError: a file cannot be read, the disk is full, `target` is `path` itself.
+    """
+    if target.exists() and path.exists() and target.samefile(path):
+        raise DatasetError(f"{path} stands where it would be brought to: it is there already.")
+    with replacing(target) as out:
+        if path.is_dir():
+            with zipfile.ZipFile(out, "w") as archive:
+                for entry in listing.entries:
+                    archive.writestr(entry.name, _content(entry))
+        else:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, out)
+
+
+def _content(entry: Entry) -> bytes:
+    with _readable(Path(entry.name)):
+        return entry.read()
 
 
 def _opened(path: Path, limits: Limits) -> Iterator[Member]:

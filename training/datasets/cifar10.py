@@ -82,9 +82,9 @@ def save(dataset: Dataset, root: Path) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {
         "layout": np.asarray(_LAYOUT),
         "digest": np.asarray(dataset.digest),
-        "train_images": dataset.train.images,
+        "train_images": dataset.train.images[:],
         "train_labels": dataset.train.labels,
-        "test_images": dataset.test.images,
+        "test_images": dataset.test.images[:],
         "test_labels": dataset.test.labels,
     }
     with replacing(prepared_file(root)) as file:

@@ -9,18 +9,28 @@ import os
 from django.core.management.base import CommandError
 
 NEEDED = ("keras", "tensorflow", "tf2onnx", "sklearn", "matplotlib")
+MEASURING = ("scipy", "sklearn", "matplotlib")
 
 
 def require_keras() -> None:
     """Quieten TensorFlow, or raise CommandError (exit code 2) where there is none."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    _require(NEEDED)
+    quiet_tensorflow()
+
+
+def require_measuring() -> None:
+    """Raise CommandError (exit code 2) without what measuring takes: no TensorFlow."""
+    _require(MEASURING)
+
+
+def _require(names: tuple[str, ...]) -> None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(
             f"This environment only serves: it lacks {', '.join(missing)}. `make train` and "
             "`make test` build .venv-training; run this command with .venv-training/bin/python.",
             returncode=2,
         )
-    quiet_tensorflow()
 
 
 def quiet_tensorflow() -> None:

@@ -77,7 +77,7 @@ def batch_files(splits: dict[str, Split]) -> Iterator[tuple[str, bytes]]:
     train, test = splits["train"], splits["test"]
     for number, part in enumerate(np.array_split(np.arange(len(train)), 5), start=1):
         yield f"data_batch_{number}", python2_batch(train.images[part], train.labels[part])
-    yield "test_batch", python2_batch(test.images, test.labels)
+    yield "test_batch", python2_batch(test.images[:], test.labels)
 
 
 def write_tar(path: Path, files: Iterator[tuple[str, bytes]]) -> Path:
@@ -95,7 +95,7 @@ def write_tar(path: Path, files: Iterator[tuple[str, bytes]]) -> Path:
 def picture_files(splits: dict[str, Split]) -> Iterator[tuple[str, bytes]]:
     """Name and content of lossless pictures in class folders."""
     for name, split in splits.items():
-        for number, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+        for number, (image, label) in enumerate(zip(split.images[:], split.labels, strict=True)):
             yield f"cifar10/{name}/{LABEL_KEYS[label]}/{number}.webp", webp(image)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from classifier.measured import Answered, Search
 from training import calibration
 
 
@@ -61,3 +62,53 @@ def test_a_label_that_was_never_right_is_never_of_high_confidence() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
     thresholds = calibration.confidence_thresholds(probabilities, np.array([0, 1]), ["a", "b"])
     assert thresholds["b"].high == 1.0
+
+
+def _answers(confidence: list[float], right: list[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities of two labels, the first being answered, and labels."""
+    first = np.array(confidence)
+    return np.stack([first, 1 - first], axis=1), np.where(right, 0, 1)
+
+
+def test_not_sure_begins_where_the_answers_left_are_right_often_enough() -> None:
+    found = calibration.not_sure(
+        *_answers([0.9, 0.8, 0.7, 0.6], [True, True, True, False]), goal=0.99, fewest=2
+    )
+    assert found.search is Search.CHOSEN
+    assert found.threshold == 0.7
+    assert found.validation == Answered(images=4, unanswered=0.25, precision=1.0)
+    assert found.test is None
+
+
+def test_not_sure_leaves_as_few_unanswered_as_the_goal_allows() -> None:
+    right = [True, False, True, True]
+    found = calibration.not_sure(*_answers([0.9, 0.8, 0.7, 0.6], right), goal=0.75, fewest=1)
+    assert found.threshold == 0.6
+    assert found.validation == Answered(4, 0.0, 0.75)
+
+
+def test_pictures_of_equal_confidence_are_not_parted() -> None:
+    found = calibration.not_sure(
+        *_answers([0.9, 0.8, 0.8], [True, True, False]), goal=0.99, fewest=1
+    )
+    assert found.threshold == 0.9
+
+
+def test_a_goal_that_no_threshold_reaches_gives_none() -> None:
+    found = calibration.not_sure(*_answers([0.9, 0.8], [False, False]), goal=0.99, fewest=1)
+    assert (found.search, found.threshold, found.validation) == (Search.UNREACHABLE, None, None)
+    assert calibration.on_test(found, *_answers([0.9], [True])) == found
+
+
+def test_a_few_lucky_answers_prove_no_99_percent() -> None:
+    rows = _answers([0.9] * 5 + [0.8] * 5, [True] * 5 + [False] * 5)
+    assert calibration.not_sure(*rows, fewest=6).search is Search.UNREACHABLE
+    assert calibration.not_sure(*rows, fewest=11).search is Search.TOO_FEW
+
+
+def test_a_threshold_may_leave_nothing_of_the_test_split() -> None:
+    found = calibration.not_sure(*_answers([0.9, 0.9], [True, True]), fewest=1)
+    tested = calibration.on_test(found, *_answers([0.6, 0.7], [True, True]))
+    assert tested.test == Answered(2, 1.0, None)
+    with pytest.raises(ValueError, match="at least one picture"):
+        calibration.answered(np.empty((0, 2)), np.empty(0, dtype=np.int64), 0.5)

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def _without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "NEEDED", ("a_library_that_nobody_has",))
+    for name in ("NEEDED", "MEASURING"):
+        monkeypatch.setattr(environment, name, ("a_library_that_nobody_has",))
 
 
 @pytest.mark.usefixtures("_without_keras")

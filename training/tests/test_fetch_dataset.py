@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from training.datasets import cifar10, disk
+from classifier.imaging import InputSpec
+from training.datasets import cifar10, disk, sources
 from training.datasets.dataset import DatasetError
 from training.datasets.downloads import DownloadError, Patience, RemoteFile, download
 from training.management.commands import fetch_dataset
+from training.tests.folders import archive, classes, folder
 from training.tests.sources import (
     TINY,
     FileServer,
@@ -386,3 +388,76 @@ def test_without_tiny_counts_the_command_expects_all_of_cifar10() -> None:
     assert (command.counts.train, command.counts.test, command.counts.total) == (5000, 1000, 60000)
     assert command.official.url == "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     assert command.official.sha256.startswith("6d958be074577803")
+
+
+# -- class folders of one's own -------------------------------------------------------------------
+
+
+def fetched(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("fetch_dataset", *arguments, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def fetch_failed(*arguments: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        fetched(*arguments)
+    assert caught.value.returncode == 2
+    return str(caught.value)
+
+
+@pytest.fixture
+def pets() -> dict[str, bytes]:
+    return classes({"cat": 12, "dog": 12})
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_class_folders_are_brought_to_where_training_finds_them(
+    kind: str, root: Path, pets: dict[str, bytes], tmp_path: Path
+) -> None:
+    given = archive(tmp_path / "a.zip", pets) if kind == "zip" else folder(tmp_path / "a", pets)
+    said = fetched("pets", "--from", str(given))
+
+    assert f"pets is ready: {root / 'pets.zip'} (24 pictures of 2 classes)" in said
+    loaded, direct = (
+        sources.load(source, root=root, input=InputSpec(8, 8)) for source in ("pets", str(given))
+    )
+    assert (loaded.name, loaded.digest) == ("pets", direct.digest)
+
+
+def test_class_folders_that_are_there_stay_unless_forced(
+    root: Path, pets: dict[str, bytes], tmp_path: Path
+) -> None:
+    fetched("pets", "--from", str(archive(tmp_path / "a.zip", pets)))
+    fewer = archive(tmp_path / "b.zip", classes({"cat": 5, "dog": 5}))
+
+    assert "is there already" in fetched("pets", "--from", str(fewer))
+    assert (root / "pets.zip").read_bytes() == (tmp_path / "a.zip").read_bytes()
+    assert "10 pictures" in fetched("pets", "--from", str(fewer), "--force")
+    assert "stands where it would be brought to" in fetch_failed(
+        "pets", "--from", str(root / "pets.zip"), "--force"
+    )
+    assert (root / "pets.zip").read_bytes() == fewer.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["flowers"], "Only cifar10 can be downloaded. Give a .zip or folder"),
+        (["flowers", "--url", "http://example.org/"], "Only cifar10 can be downloaded"),
+        (["../flowers", "--from", "{zip}"], "Expected a name of lower-case letters and digits"),
+        (["flowers", "--from", "{absent}"], "There is no "),
+        (["flowers", "--from", "{one}"], "Expected pictures of at least two classes"),
+    ],
+)
+def test_class_folders_that_cannot_be_fetched_end_with_code_2(
+    arguments: list[str], expected: str, root: Path, pets: dict[str, bytes], tmp_path: Path
+) -> None:
+    given = {
+        "zip": archive(tmp_path / "a.zip", pets),
+        "absent": tmp_path / "absent.zip",
+        "one": archive(tmp_path / "one.zip", classes({"cat": 5})),
+    }
+
+    assert expected in fetch_failed(*(each.format(**given) for each in arguments))
+    assert not list(root.glob("*.zip"))

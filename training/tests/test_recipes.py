@@ -1,3 +1,5 @@
+import dataclasses
+import re
 import subprocess
 import sys
 
@@ -49,10 +51,20 @@ def test_settings_are_changed_from_text() -> None:
         ("learning_rate", "nan", "learning_rate"),
         ("learning_rate", "inf", "learning_rate"),
         ("lookahead", "yes", "true or false"),
-        ("optimizer", "rmsprop", "one of sgd, adam"),
+        ("optimizer", "rmsprop", "one of sgd, adam, adamw, muon"),
+        ("schedule", "linear", "one of triangle, cosine, constant, plateau"),
+        ("class_weights", "some", "one of none, balanced"),
         ("precision", "float16", "one of float32"),
         ("momentum", "1", "from 0 to below 1"),
         ("shift", "-2", "at least 0"),
+        ("rotation", "181", "rotation from 0 to 180"),
+        ("crop", "0", "crop from 0.05 to 1"),
+        ("cutout", "1", "cutout from 0 to below 1"),
+        ("mixup", "-1", "mixup of at least 0"),
+        ("ema", "1", "ema from 0 to below 1"),
+        ("patience", "-1", "patience of at least 0"),
+        ("plateau_factor", "1", "plateau_factor from 0.01 to 0.99"),
+        ("fine_tune_learning_rate", "0", "fine_tune_learning_rate above 0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_with_what_was_expected(
@@ -60,6 +72,29 @@ def test_a_setting_that_makes_no_sense_is_refused_with_what_was_expected(
 ) -> None:
     with pytest.raises(BadSetting, match=sentence):
         SETTINGS.changed({key: value})
+
+
+@pytest.mark.parametrize(
+    "fields", [{"epochs": "3"}, {"epochs": True}, {"lookahead": 1}, {"views": 2}, {"l2": None}]
+)
+def test_a_setting_of_the_wrong_kind_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(BadSetting, match=f"Expected {next(iter(fields))} as "):
+        Settings(**SETTINGS.as_json() | fields)
+
+
+def test_every_setting_is_described() -> None:
+    described = Settings.__doc__ or ""
+    for item in dataclasses.fields(Settings):
+        assert re.search(rf"^ +([a-z0-9_]+, )*{item.name}(, [a-z0-9_]+)*:", described, re.M)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_has_a_quick_form(name: str) -> None:
+    recipe = recipes.find(name)
+    settings = recipe.settings.changed(recipe.smoke)
+    assert settings.epochs <= 2
+    assert settings.batch_size <= 64
+    assert settings.head_epochs < settings.epochs
 
 
 def test_recipes_can_be_read_without_django_and_keras() -> None:

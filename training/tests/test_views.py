@@ -14,7 +14,7 @@ def test_a_view_moves_the_picture_and_fills_in_its_reflection() -> None:
 
 
 def test_a_mirrored_view_is_moved_first() -> None:
-    images = colours(2).images
+    images = colours(2).images[:]
     moved = see(images, View(-1, 1, False, 1))
     assert np.array_equal(see(images, View(-1, 1, True, 1)), moved[:, :, ::-1])
 

@@ -1,16 +1,19 @@
 """`manage.py fetch_dataset`: bring a data set to where training reads it."""
 
+import re
 import time
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 from django.core.management.base import OutputWrapper
 
-from training.datasets import cifar10, disk, downloads
+from training.datasets import archives, cifar10, disk, downloads, listings, sources
 from training.datasets.dataset import Dataset, DatasetError, DatasetMissing
+
+_LONGEST_NAME = 64
 
 
 class Command(BaseCommand):
@@ -23,36 +26,64 @@ class Command(BaseCommand):
     counts = cifar10.Counts()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", choices=[cifar10.NAME], help="the data set")
+        parser.add_argument(
+            "name",
+            help="cifar10, which can be downloaded; or a name of your own choice (flowers, "
+            "cats_dogs, ...) for the class folders given with --from",
+        )
         source = parser.add_mutually_exclusive_group()
         source.add_argument(
             "--from",
             dest="path",
             type=Path,
             metavar="PATH",
-            help="a .tar.gz, .zip or folder with the official python batches, or with class "
-            "folders: {train,test}/<class>/<picture>",
+            help="a .zip or folder of class folders; for cifar10 a .tar.gz, .zip or folder with "
+            "the official python batches, or with {train,test}/<class>/<picture>",
         )
         source.add_argument(
             "--url",
-            default=self.official.url,
-            help="another place to download the same archive from; its checksum is verified "
-            "just so (default: %(default)s)",
+            help="another place to download cifar10's archive from; its checksum is verified "
+            f"just so (default: {self.official.url})",
         )
         parser.add_argument(
             "--force", action="store_true", help="fetch it again although it is there"
         )
 
-    def handle(self, *args: Any, path: Path | None, url: str, force: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        name: str,
+        path: Path | None,
+        url: str | None,
+        force: bool,
+        **options: Any,
+    ) -> None:
         root = Path(settings.DATASETS_ROOT)
         try:
+            check_name(name, path, url)
             with disk.alone_in(root):
-                if force or not self._is_there(root):
-                    self._fetch(root, path, url)
+                if name != cifar10.NAME:
+                    self._keep(name, cast(Path, path), root, force=force)
+                elif force or not self._is_there(root):
+                    self._fetch(root, path, url or self.official.url)
         except DatasetError as error:
             raise CommandError(str(error), returncode=2) from error
         except KeyboardInterrupt:
             self._interrupted()
+
+    def _keep(self, name: str, path: Path, root: Path, *, force: bool) -> None:
+        target = root / f"{name}.zip"
+        if target.exists() and not force:
+            self.stdout.write(f"{name} is there already: {target}. --force fetches it again.")
+            return
+        listing = listings.class_folders(path)
+        keys = sources.label_keys(listing.entries)
+        archives.keep(path, listing, target)
+        self.stdout.write(
+            self.style.SUCCESS(f"{name} is ready: {target}")
+            + f" ({len(listing.entries):,} pictures of {len(keys):,} classes). "
+            f"Look at it with: python manage.py explore_dataset {name}"
+        )
 
     def _is_there(self, root: Path) -> bool:
         try:
@@ -97,6 +128,20 @@ class Command(BaseCommand):
             "Interrupted. What was downloaded is kept; the same command goes on from there.",
             returncode=130,
         ) from None
+
+
+def check_name(name: str, path: Path | None, url: str | None) -> None:
+    """Raise DatasetError unless there is a way to fetch a data set of this name."""
+    if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name) or len(name) > _LONGEST_NAME:
+        raise DatasetError(
+            f"Expected a name of lower-case letters and digits joined by single hyphens or "
+            f"underscores, {_LONGEST_NAME} at most. Received: {name}"
+        )
+    if name != cifar10.NAME and (path is None or url is not None):
+        raise DatasetError(
+            f"Only {cifar10.NAME} can be downloaded. Give a .zip or folder of class folders on "
+            f"this machine: python manage.py fetch_dataset {name} --from PATH"
+        )
 
 
 class ProgressLine:

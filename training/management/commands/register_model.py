@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from classifier import bundles, manifest, registry
-from classifier.bundles import BundleError, Label
+from classifier.bundles import BundleError, Description, Label
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.management import arguments
 from classifier.models import ModelVersion
@@ -214,22 +214,25 @@ def export(saved: Any, root: Path, labels: list[Label], options: dict[str, Any])
     from training.export import export_bundle
 
     path = Path(options["path"])
-    words = words_of(options)
     settings = {name: options[name] for name in ("pixels", "resize", "interpolation")}
-    export_bundle(
-        with_pixels(saved, PIXELS[options["pixels"]]),
-        root,
+    words = words_of(options)
+    description = Description(
         name=words["name"],
         title=words["title"],
         architecture=words["architecture"],
-        labels=labels,
-        input_spec=InputSpec(
+        labels=tuple(labels),
+        input=InputSpec(
             height=saved.height,
             width=saved.width,
             resize=ResizeRule(options["resize"]),
             interpolation=Interpolation(options["interpolation"]),
         ),
         recipe={"name": "register_model", "file": path.name, "settings": settings},
+    )
+    export_bundle(
+        with_pixels(saved, PIXELS[options["pixels"]]),
+        root,
+        description,
         outputs_probabilities=saved.outputs_probabilities,
     )
 

@@ -1,45 +1,44 @@
-"""`manage.py train RECIPE`: from data to a bundle, resumable, live."""
+"""`manage.py train RECIPE`: from pictures to a bundle, resumable, live."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import shlex
+import signal
+import threading
+import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any, NoReturn
 
-from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
-from classifier import registry
-from training import runs
-from training.datasets.dataset import Dataset, DatasetError, Split, hold_out
+from training import orders, sessions
 from training.management.environment import require_keras
+from training.orders import Order, Session, SessionError
 from training.recipes import recipe as recipes
-from training.recipes.recipe import BadSetting, Recipe, Settings, UnknownRecipe
-from training.runs import RunError, RunPlan
-
-if TYPE_CHECKING:
-    from classifier.bundles import Bundle
-    from training.trainer import Trainer
 
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
-SMOKE_TRAIN, SMOKE_VALIDATION, SMOKE_TEST = 1200, 200, 300
+# What decides the result: a resumed run has all of it already.
+DECIDED = (
+    "dataset", "name", "title", "weights", "group_by", "max_bad", "epochs", "seed", "output",
+)  # fmt: skip
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class Command(BaseCommand):
-    help = "Train a recipe; leaves a run folder with a report and a bundle that can be registered."
+    help = (
+        "Train a recipe; leaves a run folder with a report and a bundle that can be registered. "
+        "--list shows the recipes. Exit codes: 0 trained, 2 refused or failed with a reason, "
+        "130 stopped (a checkpoint is kept)."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("recipe", help=f"one of: {', '.join(recipes.names())}")
-        parser.add_argument("--epochs", type=int, help="passes over the training images")
-        parser.add_argument("--seed", type=int, default=0, help="decides everything random")
-        parser.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="change a setting of the recipe; may be repeated",
-        )
+        parser.add_argument("recipe", nargs="?", help=f"one of: {', '.join(recipes.names())}")
+        parser.add_argument("--list", action="store_true", help="show what each recipe is for")
+        add_choices(parser)
         parser.add_argument("--output", type=Path, help="the run's folder (default: a new one)")
         parser.add_argument(
             "--resume",
@@ -49,9 +48,6 @@ class Command(BaseCommand):
             help="go on with the recipe's last run, or with the one in FOLDER",
         )
         parser.add_argument(
-            "--smoke", action="store_true", help="show in a minute that it all works, on few images"
-        )
-        parser.add_argument(
             "--register", action="store_true", help="register the result as a new version"
         )
         parser.add_argument(
@@ -59,194 +55,194 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["list"]:
+            self.stdout.write(recipe_list())
+            return
+        if not options["recipe"]:
+            sentence = f"Expected a recipe: {', '.join(recipes.names())}. Received: none"
+            raise CommandError(sentence, returncode=2)
         require_keras()
-        try:
-            recipe = recipes.find(options["recipe"])
-            settings = self._settings(recipe, options)
-            dataset = load_dataset(recipe)
-            if options["resume"]:
-                folder, plan = self._resumed(recipe, dataset, options)
-            else:
-                folder, plan = self._fresh(recipe, settings, dataset, options)
-        except (UnknownRecipe, BadSetting, DatasetError, RunError) as error:
-            raise CommandError(str(error), returncode=2) from error
-        self._train(recipe, dataset, folder, plan, options)
+        with as_command_errors(options["recipe"]) as stoppable, self._prepared(options) as session:
+            stoppable.append(session)
+            result = run(self, session)
+            if options["register"] or options["activate"]:
+                version = sessions.register(result, activate=options["activate"])
+                self.stdout.write(f"Registered as {version}.")
+                if options["activate"]:
+                    self.stdout.write(f"{version} is active.")
 
-    def _settings(self, recipe: Recipe, options: dict[str, Any]) -> Settings:
-        """Return the settings asked for; whatever is wrong is said before any data is read."""
-        if options["seed"] < 0:
-            raise BadSetting(f"Expected --seed of at least 0. Received: {options['seed']}")
-        if options["resume"] and (
-            options["set"] or options["epochs"] is not None or options["output"] or options["smoke"]
-        ):
-            raise RunError(
-                "A resumed run keeps its settings and its folder: leave out --set, --epochs, "
-                "--output and --smoke, or start a new run."
+    def _prepared(self, options: dict[str, Any]) -> contextlib.AbstractContextManager[Session]:
+        registers = options["register"] or options["activate"]
+        scanned = Scanned(self)
+        if not options["resume"]:
+            order = order_of(options, register=registers)
+            return orders.prepared(order, scanned=scanned)
+        if any(options[name] is not None for name in DECIDED) or options["set"] or options["smoke"]:
+            raise SessionError(
+                "A resumed run keeps its settings, its data and its folder: leave out everything "
+                "but --resume, --register and --activate, or start a new run."
             )
-        if options["output"]:
-            runs.check_unused(options["output"])
-        return recipe.settings.changed(changes(recipe, options))
-
-    def _fresh(
-        self, recipe: Recipe, settings: Settings, dataset: Dataset, options: dict[str, Any]
-    ) -> tuple[Path, RunPlan]:
-        seed = options["seed"]
-        plan = RunPlan(
-            recipe=recipe.name,
-            settings=settings,
-            seed=seed,
-            smoke=options["smoke"],
-            dataset_digest=dataset.digest,
-            command=command_line(recipe, options),
-        )
-        root = Path(django_settings.RUNS_ROOT)
-        folder = options["output"] or runs.fresh_folder(root, recipe, seed)
-        runs.create(folder, plan)
-        return folder, plan
-
-    def _resumed(
-        self, recipe: Recipe, dataset: Dataset, options: dict[str, Any]
-    ) -> tuple[Path, RunPlan]:
-        root = Path(django_settings.RUNS_ROOT)
-        given = options["resume"]
-        folder = runs.newest(root, recipe) if given is True else Path(given)
-        plan = runs.read(folder)
-        if plan.recipe != recipe.name:
-            raise RunError(f"Expected a run of {recipe.name} in {folder}. Received: {plan.recipe}")
-        if plan.dataset_digest != dataset.digest:
-            raise RunError(
-                f"The data set is not the one that {folder} was trained on (its digest differs). "
-                "Start a new run."
-            )
-        return folder, plan
-
-    def _train(
-        self,
-        recipe: Recipe,
-        dataset: Dataset,
-        folder: Path,
-        plan: RunPlan,
-        options: dict[str, Any],
-    ) -> None:
-        from training.console import ConsoleReporter
-        from training.trainer import Trainer, TrainingError
-
-        try:
-            train, validation, test = splits(dataset, plan)
-        except ValueError as error:
-            raise CommandError(str(error), returncode=2) from error
-        try:
-            trainer = Trainer(
-                recipe,
-                plan.settings,
-                train=train,
-                validation=validation,
-                label_count=len(dataset.label_keys),
-                seed=plan.seed,
-                folder=folder,
-                report=ConsoleReporter(self.stdout),  # type: ignore[arg-type]
-            )
-            if options["resume"]:
-                trainer.resume()
-            self._introduce(recipe, trainer, folder)
-            trainer.run()
-        except TrainingError as error:
-            raise CommandError(str(error), returncode=2) from error
-        except OSError as error:
-            raise CommandError(f"{folder}: {error.strerror}.", returncode=2) from error
-        except KeyboardInterrupt as error:
-            raise CommandError(
-                f"Stopped. Go on with: python manage.py train {recipe.name} --resume {folder}",
-                returncode=INTERRUPTED,
-            ) from error
-        self._package(recipe, dataset, trainer, plan, (validation, test), options)
-
-    def _introduce(self, recipe: Recipe, trainer: Trainer, folder: Path) -> None:
-        self.stdout.write(
-            f"{recipe.title}: {trainer.network.count_params():,} parameters, "
-            f"{len(trainer.train):,} training and {len(trainer.validation):,} validation images, "
-            f"{trainer.settings.epochs} epochs of {trainer.steps} steps, in {folder}"
-        )
-
-    def _package(
-        self,
-        recipe: Recipe,
-        dataset: Dataset,
-        trainer: Trainer,
-        plan: RunPlan,
-        held_out: tuple[Split, Split],
-        options: dict[str, Any],
-    ) -> None:
-        from training.console import summary
-        from training.packaging import Run, package
-
-        run = Run(
-            recipe=recipe,
-            trainer=trainer,
-            command=plan.command,
-            label_keys=dataset.label_keys,
-            dataset_digest=plan.dataset_digest,
-            validation=held_out[0],
-            test=held_out[1],
-        )
-        bundle, test = package(run, trainer.folder / "bundle")
-        size = bundle.file("serve").stat().st_size / 1e6
-        milliseconds = bundle.manifest.metrics["milliseconds"]["median"]
-        self.stdout.write(summary(test, milliseconds, size))
-        self.stdout.write(f"\nBundle and report: {bundle.root}")
-        if options["register"] or options["activate"]:
-            self._register(bundle, activate=options["activate"])
-
-    def _register(self, bundle: Bundle, *, activate: bool) -> None:
-        try:
-            version = registry.register(bundle.root)
-            self.stdout.write(f"Registered as {version}.")
-            if activate:
-                registry.activate(version, by=None, reason="manage.py train --activate")
-                self.stdout.write(f"{version} is active.")
-        except registry.RegistryError as error:
-            raise CommandError(str(error), returncode=2) from error
+        folder = None if options["resume"] is True else Path(options["resume"])
+        return orders.resumed(options["recipe"], folder, register=registers, scanned=scanned)
 
 
-def load_dataset(recipe: Recipe) -> Dataset:
-    module = importlib.import_module(f"training.datasets.{recipe.dataset}")
-    dataset: Dataset = module.load(Path(django_settings.DATASETS_ROOT))
-    return dataset
+class Scanned:
+    """Says now and then how many pictures of a data set were looked at."""
+
+    def __init__(self, command: BaseCommand) -> None:
+        self.command = command
+        self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self.said > SECONDS_BETWEEN_LINES:
+            self.said = time.monotonic()
+            self.command.stdout.write(f"Reading pictures: {done:,} of {total:,}.")
 
 
-def changes(recipe: Recipe, options: dict[str, Any]) -> dict[str, str]:
-    """Return the settings to change, as text: those of --smoke, then --set, then --epochs."""
-    changed = dict(recipe.smoke) if options["smoke"] else {}
-    if options["smoke"]:
-        changed["validation"] = str(SMOKE_VALIDATION)
+def add_choices(parser: ArgumentParser) -> None:
+    """Add the options that decide what a run's result is."""
+    parser.add_argument(
+        "--dataset",
+        metavar="SOURCE",
+        help="cifar10; a folder or zip of class folders; a .csv or .jsonl of path and label; "
+        "snapshot:NAME (default: the recipe's own)",
+    )
+    parser.add_argument(
+        "--name",
+        help="the registered model that the result is a version of (default: the recipe's, or "
+        "the data set's name)",
+    )
+    parser.add_argument("--title", help="the words people read for it")
+    parser.add_argument(
+        "--weights",
+        metavar="imagenet|PATH|none",
+        help="what a transfer recipe starts from: Keras' own download, a file, random weights",
+    )
+    parser.add_argument(
+        "--group-by",
+        metavar="PATTERN|COLUMN",
+        help="keep what shares a group (a document design, a patient) on one side of the split: "
+        "a regular expression with one group on the file name, or a column of the table",
+    )
+    parser.add_argument(
+        "--max-bad",
+        type=float,
+        metavar="SHARE",
+        help="refuse when more of the files than this, 0 to 1, cannot be read",
+    )
+    parser.add_argument("--epochs", type=int, help="passes over the training images")
+    parser.add_argument("--seed", type=int, help="decides everything random (default: 0)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting of the recipe; may be repeated",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="show in a minute that it all works, on few images, drawn ones if need be",
+    )
+
+
+def order_of(options: dict[str, Any], *, register: bool = False) -> Order:
+    """Return the order that these options make; SessionError for a --set that is none."""
+    changes = {}
     for item in options["set"]:
         key, separator, value = item.partition("=")
         if not separator:
-            raise BadSetting(f"Expected --set KEY=VALUE. Received: {item}")
-        changed[key] = value
-    if options["epochs"] is not None:
-        changed["epochs"] = str(options["epochs"])
-    return changed
+            raise SessionError(f"Expected --set KEY=VALUE. Received: {item}")
+        changes[key] = value
+    return Order(
+        recipe=options["recipe"],
+        dataset=options["dataset"],
+        name=options["name"],
+        title=options["title"],
+        weights=options["weights"],
+        group_by=options["group_by"],
+        max_bad=options["max_bad"],
+        epochs=options["epochs"],
+        seed=options["seed"] or 0,
+        changes=changes,
+        smoke=options["smoke"],
+        output=options.get("output"),
+        register=register,
+    )
 
 
-def command_line(recipe: Recipe, options: dict[str, Any]) -> str:
-    """Return the command that trains the same again."""
-    words = ["python manage.py train", recipe.name, f"--seed {options['seed']}"]
-    words += [f"--set {item}" for item in options["set"]]
-    if options["epochs"] is not None:
-        words.append(f"--epochs {options['epochs']}")
-    if options["smoke"]:
-        words.append("--smoke")
-    return " ".join(words)
+def run(command: BaseCommand, session: Session) -> sessions.Result:
+    """Run a session with its progress on the command's output, and what came out below."""
+    from training.console import ConsoleReporter, summary
+    from training.packaging import REPORT
+    from training.reports import PAGE
+
+    for note in session.notes:
+        command.stdout.write(note)
+    report = ConsoleReporter(command.stdout)  # type: ignore[arg-type]
+    result = sessions.run(session, report=report, say=command.stdout.write)
+    manifest = result.bundle.manifest
+    milliseconds = manifest.metrics["milliseconds"]
+    text = summary(
+        result.evaluation,
+        milliseconds["median"],
+        result.bundle.file("serve").stat().st_size / 1e6,
+        p95=milliseconds["p95"],
+        acceptance=manifest.acceptance,
+        not_sure=manifest.not_sure,
+    )
+    command.stdout.write(text)
+    command.stdout.write(f"\nBundle: {result.bundle.root}")
+    command.stdout.write(f"Report: {session.folder / REPORT / PAGE}")
+    return result
 
 
-def splits(dataset: Dataset, plan: RunPlan) -> tuple[Split, Split, Split]:
-    """Return training, validation and test pictures; few of each in a smoke run."""
-    import numpy as np
+@contextlib.contextmanager
+def as_command_errors(recipe: str) -> Iterator[list[Session]]:
+    """Turn refusals, Ctrl-C and SIGTERM into CommandErrors.
 
-    train, test = dataset.train, dataset.test
-    if plan.smoke:
-        train = train.take(np.arange(min(len(train), SMOKE_TRAIN + SMOKE_VALIDATION)))
-        test = test.take(np.arange(min(len(test), SMOKE_TEST)))
-    train, validation = hold_out(train, plan.settings.validation)
-    return train, validation, test
+    The list takes the session once it is prepared: then a stopped run says how to go on.
+    """
+    prepared: list[Session] = []
+    try:
+        with sigterm_as_interrupt():
+            yield prepared
+    except SessionError as error:
+        raise CommandError(str(error), returncode=2) from error
+    except KeyboardInterrupt as error:
+        raise CommandError(_stopped(recipe, prepared), returncode=INTERRUPTED) from error
+
+
+def _stopped(recipe: str, prepared: list[Session]) -> str:
+    if not prepared:
+        return "Stopped before anything was trained."
+    folder = shlex.quote(str(prepared[0].folder))
+    return f"Stopped. Go on with: python manage.py train {recipe} --resume {folder}"
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, as a service or a container is stopped, end a run as gently as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def recipe_list() -> str:
+    """Return a line a recipe: its name, its title, its data."""
+    found = [recipes.find(name) for name in recipes.names()]
+    width = max(len(recipe.name) for recipe in found)
+    return "\n".join(
+        f"{recipe.name.ljust(width)}  {recipe.title} "
+        f"(data: {recipe.dataset or '--dataset, your own'})"
+        for recipe in found
+    )

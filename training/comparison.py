@@ -1,0 +1,81 @@
+"""Two versions on the same pictures: where they differ, and whether that may be chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from training.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two versions compare on the same pictures.
+
+    Attributes:
+        only_first, only_second: pictures that this one alone has right.
+        p_value: of McNemar's exact test, two-sided: how likely a difference at least as large
+            is where both are equally good.
+        recall_change: per label key, the second's recall less the first's.
+        differing: int64, indices of the pictures on which their answers differ.
+    """
+
+    first: str
+    second: str
+    only_first: int
+    only_second: int
+    p_value: float
+    recall_change: dict[str, float]
+    differing: npt.NDArray[np.int64]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "first": self.first,
+            "second": self.second,
+            "only_first": self.only_first,
+            "only_second": self.only_second,
+            "p_value": self.p_value,
+            "recall_change": self.recall_change,
+            "differing": len(self.differing),
+        }
+
+
+def compare(named: Sequence[tuple[str, Evaluation]]) -> list[Pair]:
+    """Return every pair of (name, evaluation). Raises ValueError unless all are of one split."""
+    return [_pair(*first, *second) for first, second in combinations(named, 2)]
+
+
+def _pair(first: str, one: Evaluation, second: str, other: Evaluation) -> Pair:
+    if one.keys != other.keys or not np.array_equal(one.labels, other.labels):
+        raise ValueError(f"Expected the same pictures and labels. Received: {first} and {second}")
+    right, right_too = (each.answers == each.labels for each in (one, other))
+    only_first, only_second = int((right & ~right_too).sum()), int((right_too & ~right).sum())
+    return Pair(
+        first=first,
+        second=second,
+        only_first=only_first,
+        only_second=only_second,
+        p_value=mcnemar(only_first, only_second),
+        recall_change={
+            key: other.per_class[key]["recall"] - figures["recall"]
+            for key, figures in one.per_class.items()
+        },
+        differing=np.flatnonzero(one.answers != other.answers),
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test.
+
+    Of the pictures that one version alone has right, each falls to either with probability 1/2
+    where both are equally good: a binomial test (McNemar 1947, "Note on the sampling error of the
+    difference between correlated proportions or percentages", in its exact form). 1 without any.
+    """
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0

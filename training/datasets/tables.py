@@ -1,0 +1,153 @@
+"""Lists of pictures: a CSV or JSONL of path and label, perhaps of split and group."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from training.datasets.dataset import DatasetError, DatasetMissing
+from training.datasets.listings import SPLIT_NAMES, Entry, Listing, file_stamp
+
+SUFFIXES = (".csv", ".jsonl")
+_NEEDED = ("path", "label")
+_LONGEST = 20_000  # characters of a line
+
+Row = Mapping[str, object]
+
+
+def read(path: Path, column: str = "") -> Listing:
+    """List the pictures in a table; `column` names the one that groups, "" the one called group.
+
+    Paths are relative to the table's folder and stay inside it. Where any row names a split,
+    every row has to.
+
+    Raises:
+        DatasetError: the table cannot be read, or a line of it is wrong; the line is named.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_csv(path, file) if path.suffix.lower() == ".csv" else _jsonl(path, file))
+    except FileNotFoundError as error:
+        raise DatasetMissing(f"There is no {path}.") from error
+    except OSError as error:
+        raise DatasetError(f"{path} may not be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not a text in UTF-8: {error.reason}.") from error
+    if not rows:
+        raise DatasetError(f"{path} lists no picture.")
+    if column and not any(column in row for _, row in rows):
+        raise DatasetError(
+            f"Expected --group-by to name a column of {path} ({', '.join(rows[0][1])}) or to be a "
+            f"pattern with one group in parentheses. Received: {column}"
+        )
+    entries = tuple(_entry(path, line, row, column or "group") for line, row in rows)
+    _check_splits(path, rows, entries)
+    return Listing(path.stem, entries)
+
+
+def columns(path: Path) -> tuple[str, ...]:
+    """Return the names in the first line of a table; none where there is no such file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            line = file.readline(_LONGEST)
+    except (OSError, UnicodeDecodeError):
+        return ()
+    if path.suffix.lower() == ".csv":
+        return tuple(next(csv.reader([line]), ()))
+    try:
+        first = json.loads(line)
+    except ValueError:
+        return ()
+    return tuple(first) if isinstance(first, dict) else ()
+
+
+def _wrong(path: Path, line: int, sentence: str) -> NoReturn:
+    raise DatasetError(f"{path}, line {line}: {sentence}")
+
+
+def _csv(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
+    reader = csv.DictReader(lines, strict=True)
+    try:
+        names = reader.fieldnames or ()
+        if missing := [name for name in _NEEDED if name not in names]:
+            found = ", ".join(names)[:200] or "nothing"
+            _wrong(path, 1, f"expected a header with {' and '.join(missing)}. Received: {found}")
+        for row in reader:
+            if None in row or None in row.values():
+                _wrong(path, reader.line_num, f"expected {len(names)} columns as in the header.")
+            yield reader.line_num, row
+    except csv.Error as error:
+        _wrong(path, reader.line_num, f"it is not CSV: {error}.")
+
+
+def _jsonl(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            _wrong(path, number, f"it is not JSON: {error}.")
+        if not isinstance(row, dict):
+            _wrong(path, number, "expected an object with path and label.")
+        yield number, row
+
+
+def _entry(table: Path, line: int, row: Row, column: str) -> Entry:
+    name = _text(table, line, row, "path").replace("\\", "/")
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        _wrong(
+            table,
+            line,
+            f"expected a path inside the folder of {table.name}, relative to it. Received: {name}",
+        )
+    file = table.parent / pure
+    if not file.is_file():
+        _wrong(table, line, f"there is no {name} in {table.parent}.")
+    return Entry(
+        name=str(pure),
+        label=_text(table, line, row, "label"),
+        size=file.stat().st_size,
+        stamp=f"{file.resolve()}|{file_stamp(file)}",
+        read=file.read_bytes,
+        split=_split(table, line, row),
+        group=_optional(table, line, row, column),
+        short=str(pure),
+    )
+
+
+def _text(table: Path, line: int, row: Row, name: str) -> str:
+    value = _optional(table, line, row, name)
+    if not value:
+        _wrong(table, line, f"it has no {name}.")
+    return value
+
+
+def _optional(table: Path, line: int, row: Row, name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        _wrong(table, line, f"expected {name} to be a text. Received: {str(value)[:100]}")
+    return str(value).strip()
+
+
+def _split(table: Path, line: int, row: Row) -> str:
+    value = _optional(table, line, row, "split").lower()
+    if value and value not in SPLIT_NAMES:
+        _wrong(table, line, f"expected split to be train, validation or test. Received: {value}")
+    return SPLIT_NAMES.get(value, "")
+
+
+def _check_splits(table: Path, rows: list[tuple[int, Row]], entries: tuple[Entry, ...]) -> None:
+    if not any(entry.split for entry in entries):
+        return
+    for (line, _), entry in zip(rows, entries, strict=True):
+        if not entry.split:
+            _wrong(table, line, "it has no split, and other lines have one: fill in all or none.")
+    if not any(entry.split == "train" for entry in entries):
+        raise DatasetError(f"No line of {table} is in the train split.")

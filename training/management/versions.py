@@ -1,0 +1,156 @@
+"""Versions as people name them on the command line, and what they are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from classifier import runtimes
+from classifier.bundles import Bundle
+from classifier.models import ModelVersion, RegisteredModel
+from classifier.runtimes import Runtime
+from training.datasets import sources
+from training.datasets.dataset import Dataset, Split
+
+SPLITS = ("test", "validation", "all")
+
+
+def find_version(name: str, number: int | None = None) -> ModelVersion:
+    """Return the version `NAME:NUMBER` or `NAME NUMBER`, else the model's active one.
+
+    Raises CommandError (exit code 2) if there is none.
+    """
+    name, number = _named(name, number)
+    model = RegisteredModel.objects.filter(name=name).first()
+    if model is None:
+        known = ", ".join(RegisteredModel.objects.values_list("name", flat=True)) or "none yet"
+        raise refusal(f"Expected a registered model: {known}. Received: {name}")
+    if number is None:
+        if model.active_version is None:
+            raise refusal(f"{model} has no active version.")
+        return model.active_version
+    version = model.versions.filter(number=number).first()
+    if version is None:
+        raise refusal(f"{model} has no version {number}.")
+    return version
+
+
+def _named(name: str, number: int | None) -> tuple[str, int | None]:
+    model, colon, rest = name.partition(":")
+    if not colon:
+        return name, number
+    rest = rest.removeprefix("v")
+    if number is not None or not (rest.isascii() and rest.isdigit()):
+        raise refusal(f"Expected MODEL or MODEL:NUMBER, such as cifar10:2. Received: {name}")
+    return model, int(rest[:9])
+
+
+def refusal(sentence: str) -> CommandError:
+    return CommandError(sentence, returncode=2)
+
+
+def load(source: str, bundle: Bundle, group_by: str = "") -> Dataset:
+    """Return the data set as the bundle's network takes it; CommandError without a source.
+
+    Raises DatasetError for one that cannot be read.
+    """
+    if not source:
+        raise refusal(
+            "The version does not say which data set it was trained on: expected --dataset. "
+            "Received: nothing"
+        )
+    return sources.load(
+        source,
+        root=Path(settings.DATASETS_ROOT),
+        input=bundle.manifest.input,
+        options=sources.SourceOptions(group_by=group_by),
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The pictures that a version is measured on; labels are indices into the version's."""
+
+    dataset: Dataset
+    name: str
+    parts: tuple[Split, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def names(self) -> list[str]:
+        """Return what each picture is called, over all parts."""
+        return [
+            part.names[index] if part.names else f"image {index}"
+            for part in self.parts
+            for index in range(len(part))
+        ]
+
+
+def choose(bundle: Bundle, dataset: Dataset, split: str, *, some_labels: bool = False) -> Measured:
+    """Return the pictures of a split under the version's labels.
+
+    Raises CommandError unless the version knows exactly the data set's labels (`some_labels`:
+    these and others), takes pictures of its size, and every label has a picture there.
+    """
+    keys, given = bundle.manifest.label_keys(), dataset.label_keys
+    if set(given) - set(keys) or (set(keys) != set(given) and not some_labels):
+        advice = "" if set(given) - set(keys) else ". With --some-labels it may have fewer"
+        raise refusal(
+            f"Expected a data set with the labels {', '.join(keys)}. "
+            f"Received: {', '.join(given)}{advice}"
+        )
+    parts = tuple(_relabelled(part, dataset, keys) for part in _parts(dataset, split))
+    needed = [key for key in keys if key in given]
+    _check_labels(keys, needed, parts, f"the {split} images of {dataset.name}")
+    _check_size(bundle, dataset)
+    return Measured(dataset, f"{split} images of {dataset.name}", parts)
+
+
+def _parts(dataset: Dataset, split: str) -> list[Split]:
+    if split == "test":
+        return [dataset.test]
+    if split == "all":
+        every = (dataset.train, dataset.validation, dataset.test)
+        return [part for part in every if part is not None and len(part)]
+    if dataset.validation is None:
+        raise refusal(
+            f"{dataset.name} has no validation images of its own: a run cuts them from training. "
+            "Expected --split test or all. Received: validation"
+        )
+    return [dataset.validation]
+
+
+def _relabelled(part: Split, dataset: Dataset, keys: tuple[str, ...]) -> Split:
+    import numpy as np
+
+    order = np.array([keys.index(key) for key in dataset.label_keys], dtype=np.int64)
+    return Split(part.images, order[part.labels], part.names)
+
+
+def _check_labels(
+    keys: Sequence[str], needed: Sequence[str], parts: tuple[Split, ...], where: str
+) -> None:
+    seen = {keys[label] for part in parts for label in set(part.labels.tolist())}
+    if missing := [key for key in needed if key not in seen]:
+        raise refusal(
+            f"Expected an image of every label among {where}. Received: none of "
+            f"{', '.join(missing)}. Try --split all, or add images."
+        )
+
+
+def _check_size(bundle: Bundle, dataset: Dataset) -> None:
+    spec = bundle.manifest.input
+    if tuple(dataset.test.images.shape[1:3]) != (spec.height, spec.width):
+        raise refusal(f"Expected pictures of {spec.width}x{spec.height}. Received: {dataset.name}")
+
+
+def runtime(bundle: Bundle) -> Runtime:
+    """Return the engine that serves, with the bundle's network. Raises RuntimeFault."""
+    engine: Mapping[str, Any] = settings.RUNTIME
+    return runtimes.create(engine["BACKEND"], bundle.file("serve"), **engine["OPTIONS"])

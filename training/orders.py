@@ -1,0 +1,546 @@
+"""From what a person asks to have trained to a session that is ready to run.
+
+Whatever is wrong with an order is said here, before anything is trained: what can be known
+without the data first, then what only the data can tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import hashlib
+import re
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings as django_settings
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError
+
+from classifier.identifiers import uuid7
+from classifier.imaging import InputSpec, Interpolation, ResizeRule
+from classifier.models import RegisteredModel, model_name
+from training import drawing, runs, snapshots
+from training.datasets import cifar10, sources
+from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split, hold_out
+from training.models import Outcome, TrainingRun
+from training.recipes import recipe as recipes
+from training.recipes.recipe import BadSetting, Recipe, Settings, UnknownRecipe
+from training.runs import RunError, RunPlan
+
+CIFAR10_INPUT = InputSpec(
+    height=32, width=32, resize=ResizeRule.CROP, interpolation=Interpolation.BICUBIC
+)
+# Pictures of each label in a smoke run: training, validation, test.
+SMALL_SMOKE = (120, 20, 30)
+LARGE_SMOKE = (16, 6, 6)
+LARGE_SIDE = 64  # pixels: above it a smoke run takes fewer pictures
+LONGEST_NAME = 64
+Scanned = Callable[[int, int], None]  # (pictures looked at, pictures in all)
+DRAWN_SMALL, DRAWN_LARGE = 60, 24  # pictures of each label
+
+
+class SessionError(Exception):
+    """What was ordered cannot be trained, or failed; `str()` is a sentence to act on."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asks to have trained; None leaves the choice to the recipe.
+
+    Attributes:
+        dataset: a source as `training.datasets.sources.load` takes it.
+        name, title: of the registered model that the version is for.
+        weights: `imagenet`, a file, or `none`.
+        group_by: a pattern of file names or a column: what shares a group stays on one side.
+        max_bad: the share of unreadable files, 0 to 1, past which the run refuses.
+        changes: settings as text, as `--set KEY=VALUE` gives them.
+        settings: all settings, instead of the recipe's with changes; for `reproduce`.
+        digest, weights_digest: what the data's and the weights' must be; for `reproduce`.
+        words: the command that this order stands for, where it is not to be put together.
+        register: whether the result is to be registered, so that it must fit its model.
+        output: the run's folder; a new one under RUNS_ROOT by default.
+    """
+
+    recipe: str
+    dataset: str | None = None
+    name: str | None = None
+    title: str | None = None
+    weights: str | None = None
+    group_by: str | None = None
+    max_bad: float | None = None
+    epochs: int | None = None
+    seed: int = 0
+    changes: Mapping[str, str] = field(default_factory=dict)
+    smoke: bool = False
+    output: Path | None = None
+    settings: Settings | None = None
+    digest: str | None = None
+    weights_digest: str | None = None
+    words: str = ""
+    register: bool = False
+
+    def command(self) -> str:
+        """Return the command that trains the same again."""
+        if self.words:
+            return self.words
+        words = ["python manage.py train", self.recipe]
+        given = {
+            "dataset": self.dataset,
+            "name": self.name,
+            "title": self.title,
+            "weights": self.weights,
+            "group-by": self.group_by,
+            "max-bad": self.max_bad,
+            "seed": self.seed,
+        }
+        words += [
+            f"--{option} {shlex.quote(str(value))}"
+            for option, value in given.items()
+            if value is not None
+        ]
+        words += [f"--set {shlex.quote(f'{key}={value}')}" for key, value in self.changes.items()]
+        if self.epochs is not None:
+            words.append(f"--epochs {self.epochs}")
+        if self.smoke:
+            words.append("--smoke")
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A training that is ready to run: recipe, plan, pictures and folder fit together.
+
+    Attributes:
+        recipe: with the data, weights and model that were ordered.
+        notes: sentences that a person should read before it runs.
+    """
+
+    recipe: Recipe
+    plan: RunPlan
+    dataset: Dataset
+    train: Split
+    validation: Split
+    test: Split
+    folder: Path
+    resumes: bool
+    notes: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Return the pictures per split."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: len(split) for name, split in splits.items()}
+
+
+# -- getting ready ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def prepared(order: Order, *, scanned: Scanned = lambda done, total: None) -> Iterator[Session]:
+    """Check an order, load its data and make its folder; the session is good within the block.
+
+    Raises:
+        SessionError: an unknown recipe or setting, data that are missing or cannot be used, a
+            folder that holds a run or cannot be written, weights that are not there.
+    """
+    with contextlib.ExitStack() as stack:
+        with refusals():
+            session = _prepare(order, stack, scanned)
+        yield session
+
+
+@contextlib.contextmanager
+def resumed(
+    recipe_name: str,
+    folder: Path | None,
+    *,
+    register: bool = False,
+    scanned: Scanned = lambda done, total: None,
+) -> Iterator[Session]:
+    """Go back to the run in a folder, or to the recipe's last one; as `prepared`.
+
+    Raises:
+        SessionError: there is no such run, it is of another recipe or is running now, or the data
+            set is no longer what it was.
+    """
+    with contextlib.ExitStack() as stack:
+        with refusals():
+            session = _prepare_again(recipes.find(recipe_name), folder, stack, scanned)
+            if register:
+                _check_registrable(session.plan, session.dataset)
+        yield session
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Translate what the rooms below raise about bad input into SessionError."""
+    try:
+        yield
+    except (UnknownRecipe, BadSetting, DatasetError, RunError) as error:
+        raise SessionError(str(error)) from error
+    except OSError as error:
+        raise SessionError(words(error)) from error
+
+
+def check(order: Order, *, scanned: Scanned = lambda done, total: None) -> None:
+    """Say what is wrong with an order, as `prepared` does, without making a folder for it."""
+    with contextlib.ExitStack() as stack, refusals():
+        _plan(order, stack, scanned)
+
+
+def _prepare(order: Order, stack: contextlib.ExitStack, scanned: Scanned) -> Session:
+    recipe, plan, dataset, notes = _plan(order, stack, scanned)
+    splits = split(dataset, plan)
+    folder = order.output or runs.fresh_folder(_runs_root(), recipe, order.seed)
+    runs.create(folder, plan)
+    return Session(plan.apply(recipe), plan, dataset, *splits, folder, False, notes)
+
+
+def _plan(
+    order: Order, stack: contextlib.ExitStack, scanned: Scanned
+) -> tuple[Recipe, RunPlan, Dataset, tuple[str, ...]]:
+    """Return the recipe, the plan, the data set and what a person should be told of them."""
+    recipe = _ordered(order)
+    settings = _settings(recipe, order)
+    weights, notes = _weights(recipe.weights, smoke=order.smoke)
+    plan = RunPlan(
+        recipe=recipe.name,
+        settings=settings,
+        seed=order.seed,
+        smoke=order.smoke,
+        dataset_digest="",
+        command=order.command(),
+        dataset=recipe.dataset if order.dataset is None else _absolute(order.dataset),
+        group_by=recipe.group_by,
+        max_bad=order.max_bad,
+        weights=weights,
+        weights_digest=_digest_of(weights),
+        run_id=str(uuid7()),
+    )
+    _check_weights(weights, order.weights_digest)
+    plan, dataset = _load(plan, recipe, stack, scanned, order.smoke and order.dataset is None)
+    name, title = _model_of(order, recipe, dataset)
+    plan = dataclasses.replace(
+        plan,
+        dataset_digest=dataset.digest,
+        label_keys=dataset.label_keys,
+        model_name=name,
+        model_title=title,
+    )
+    _check_digest(order.digest, dataset)
+    if order.register:
+        _check_registrable(plan, dataset)
+    if plan.drawn:
+        missing = f"The data set {recipe.dataset} is not here" if recipe.dataset else "No data set"
+        notes += (f"{missing}: this run learns from pictures that it draws itself.",)
+    return recipe, plan, dataset, (*notes, *_remarks(dataset))
+
+
+def _prepare_again(
+    recipe: Recipe, folder: Path | None, stack: contextlib.ExitStack, scanned: Scanned
+) -> Session:
+    folder = folder or runs.newest(_runs_root(), recipe)
+    plan = runs.read(folder)
+    if plan.recipe != recipe.name:
+        raise RunError(f"Expected a run of {recipe.name} in {folder}. Received: {plan.recipe}")
+    _check_nobody_trains(folder)
+    _check_weights(plan.weights, plan.weights_digest)
+    recipe = plan.apply(recipe)
+    plan, dataset = _load(plan, recipe, stack, scanned, plan.drawn)
+    _check_same_data(folder, plan, dataset)
+    return Session(recipe, plan, dataset, *split(dataset, plan), folder, True, _remarks(dataset))
+
+
+def _ordered(order: Order) -> Recipe:
+    """Return the recipe with what was ordered instead; what is wrong is said before data are read.
+
+    Raises:
+        UnknownRecipe, BadSetting or RunError.
+    """
+    recipe = recipes.find(order.recipe)
+    if order.seed < 0:
+        raise BadSetting(f"Expected --seed of at least 0. Received: {order.seed}")
+    if order.max_bad is not None and not 0 <= order.max_bad <= 1:
+        raise BadSetting(f"Expected --max-bad from 0 to 1. Received: {order.max_bad}")
+    _check_name(order.name)
+    if order.output:
+        runs.check_unused(order.output)
+    chosen: dict[str, Any] = {
+        "dataset": order.dataset, "weights": order.weights, "group_by": order.group_by,
+    }  # fmt: skip
+    if order.dataset is not None and order.group_by is None:
+        chosen["group_by"] = ""  # the recipe's is about the names of the recipe's own files
+    given = {name: value for name, value in chosen.items() if value is not None}
+    recipe = dataclasses.replace(recipe, **given)
+    if not recipe.dataset and not order.smoke:
+        raise BadSetting(
+            f"The recipe {recipe.name} has no data of its own: expected --dataset, a folder or a "
+            "zip of class folders, or a table. Received: none"
+        )
+    return recipe
+
+
+def _settings(recipe: Recipe, order: Order) -> Settings:
+    if order.settings is not None:
+        return order.settings
+    changes = dict(recipe.smoke) if order.smoke else {}
+    changes |= order.changes
+    if order.epochs is not None:
+        changes["epochs"] = str(order.epochs)
+    return recipe.settings.changed(changes)
+
+
+def _check_name(name: str | None) -> None:
+    if name is None:
+        return
+    try:
+        model_name(name)
+    except ValidationError as error:
+        raise BadSetting(
+            f"Expected --name as a registered model's. {error.message} Received: {name!r}"
+        ) from error
+    if len(name) > LONGEST_NAME:
+        raise BadSetting(f"Expected --name of at most {LONGEST_NAME} characters. Received: {name}")
+
+
+# -- weights ---------------------------------------------------------------------------------------
+
+
+def _weights(weights: str, *, smoke: bool) -> tuple[str, tuple[str, ...]]:
+    """Return the weights to start from, and what to say of them: a smoke run may do without."""
+    if weights == "none" or Path(weights).is_file():
+        return weights, ()
+    if smoke:
+        return "none", (f"The weights {weights} are not here: this run starts from random ones.",)
+    if weights != "imagenet":
+        raise RunError(f"Expected --weights imagenet, none or a file. Received: {weights}")
+    return weights, ()
+
+
+def _digest_of(weights: str) -> str:
+    path = Path(weights)
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_weights(weights: str, digest: str | None) -> None:
+    if digest and _digest_of(weights) != digest:
+        raise RunError(
+            f"The weights in {weights} are not those that this run started from, or are gone."
+        )
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def input_of(recipe: Recipe) -> InputSpec:
+    """Return what pictures are decoded to: what the recipe says, else CIFAR-10's own size."""
+    return recipe.input or CIFAR10_INPUT
+
+
+def _absolute(source: str) -> str:
+    """Return a path so that a resumed run finds it from any folder; names stay as they are."""
+    path = Path(source).expanduser()
+    named = path.name == source and any(sources_root().glob(f"{glob.escape(source)}*"))
+    if source == cifar10.NAME or named or not path.exists():
+        return source
+    return str(path.absolute())
+
+
+def without_folder(source: str) -> str:
+    """Return a path's last part, and anything else as it is."""
+    return Path(source).name if "/" in source else source
+
+
+def without_folders(command: str) -> str:
+    """Return a command of `manage.py train` with the names of files in place of their paths.
+
+    A bundle may go anywhere, and the folders of this machine are nobody's business there.
+    """
+    words = shlex.split(command)
+    for place, word in enumerate(words[:-1]):
+        if word in ("--dataset", "--weights"):
+            words[place + 1] = without_folder(words[place + 1])
+    return shlex.join(words)
+
+
+def _load(
+    plan: RunPlan,
+    recipe: Recipe,
+    stack: contextlib.ExitStack,
+    scanned: Scanned,
+    may_draw: bool,
+) -> tuple[RunPlan, Dataset]:
+    """Return the data set, drawn ones where it may be drawn and is not here."""
+    if recipe.dataset and not plan.drawn:
+        try:
+            return plan, load(recipe, plan.group_by, plan.max_bad, scanned)
+        except DatasetMissing:
+            if not may_draw:
+                raise
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="classifyme-"))) / "drawn"
+    side = max(input_of(recipe).height, input_of(recipe).width)
+    drawing.draw(
+        folder,
+        per_label=DRAWN_LARGE if side > LARGE_SIDE else DRAWN_SMALL,
+        side=side,
+        label_keys=cifar10.LABEL_KEYS if recipe.dataset == cifar10.NAME else drawing.LABEL_KEYS,
+    )
+    drawn = dataclasses.replace(recipe, dataset=str(folder))
+    return dataclasses.replace(plan, drawn=True, group_by=""), load(drawn)
+
+
+def load(
+    recipe: Recipe,
+    group_by: str = "",
+    max_bad: float | None = None,
+    scanned: Scanned = lambda done, total: None,
+) -> Dataset:
+    """Return the recipe's data set as its network takes it. Raises DatasetError."""
+    options = sources.SourceOptions(group_by=group_by)
+    if max_bad is not None:
+        options = dataclasses.replace(options, max_bad=max_bad)
+    return sources.load(
+        recipe.dataset,
+        root=sources_root(),
+        input=input_of(recipe),
+        options=options,
+        progress=scanned,
+    )
+
+
+def sources_root() -> Path:
+    return Path(django_settings.DATASETS_ROOT)
+
+
+def _check_digest(expected: str | None, dataset: Dataset) -> None:
+    if expected is not None and dataset.digest != expected:
+        raise RunError(
+            f"The data set {dataset.name} is not the one that was trained on. Expected the digest "
+            f"{expected}. Received: {dataset.digest}"
+        )
+
+
+def _check_same_data(folder: Path, plan: RunPlan, dataset: Dataset) -> None:
+    if plan.label_keys and plan.label_keys != dataset.label_keys:
+        raise RunError(
+            f"Expected the labels that {folder} was trained on: {', '.join(plan.label_keys)}. "
+            f"Received: {', '.join(dataset.label_keys)}. Start a new run."
+        )
+    if plan.dataset_digest != dataset.digest:
+        raise RunError(
+            f"The data set is not the one that {folder} was trained on (its digest differs). "
+            "Start a new run."
+        )
+
+
+def _remarks(dataset: Dataset) -> tuple[str, ...]:
+    if not dataset.skipped:
+        return dataset.notes
+    kinds = Counter(skipped.kind for skipped in dataset.skipped)
+    words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return (*dataset.notes, f"Files left out: {words}. explore_dataset lists them.")
+
+
+def split(dataset: Dataset, plan: RunPlan) -> tuple[Split, Split, Split]:
+    """Return training, validation and test pictures; few of each label in a smoke run.
+
+    Raises:
+        RunError: there are too few pictures to hold out as many as the settings say.
+    """
+    train, validation, test = dataset.train, dataset.validation, dataset.test
+    held_out = plan.settings.validation
+    if plan.smoke:
+        large = max(train.images.shape[1:3]) > LARGE_SIDE
+        counts = LARGE_SMOKE if large else SMALL_SMOKE
+        held_out = counts[1] * len(dataset.label_keys)
+        train = few(train, counts[0] if validation else counts[0] + counts[1])
+        validation = few(validation, counts[1]) if validation else None
+        test = few(test, counts[2])
+    if validation is None:
+        try:
+            train, validation = hold_out(train, held_out)
+        except ValueError as error:
+            raise RunError(f"{error}. Change it with --set validation=...") from error
+    return train, validation, test
+
+
+def few(split: Split, per_label: int) -> Split:
+    """Return the first pictures of each label, in the order they stand in."""
+    chosen = [
+        np.flatnonzero(split.labels == label)[:per_label] for label in np.unique(split.labels)
+    ]
+    return split.take(np.sort(np.concatenate(chosen)))
+
+
+# -- the registered model --------------------------------------------------------------------------
+
+
+def _model_of(order: Order, recipe: Recipe, dataset: Dataset) -> tuple[str, str]:
+    """Return name and title of the registered model: what was ordered, the recipe's, the data's."""
+    of_recipe = order.dataset is None
+    name = (
+        order.name
+        or (recipe.model_name if of_recipe else "")
+        or snapshots.model_of(recipe.dataset)
+        or slug(dataset.name)
+    )
+    if order.title:
+        return name, order.title
+    if name == recipe.model_name and recipe.model_title:
+        return name, recipe.model_title
+    return name, (dataset.name if name == slug(dataset.name) else name).replace("_", " ")
+
+
+def slug(words: str) -> str:
+    """Return words as a registered model may be called."""
+    found = "-".join(re.findall(r"[a-z0-9]+", words.lower()))[:LONGEST_NAME].strip("-")
+    return found or "pictures"
+
+
+def _check_registrable(plan: RunPlan, dataset: Dataset) -> None:
+    """Raise RunError if the registry would refuse the result for its labels, hours later."""
+    if plan.drawn:
+        raise RunError(
+            "A run on drawn pictures is not worth registering: leave out --register and "
+            "--activate, or bring the data set here."
+        )
+    model = RegisteredModel.objects.filter(name=plan.model_name).first()
+    known = set(model.labels.values_list("key", flat=True)) if model else set()
+    if known and known != set(dataset.label_keys):
+        raise RunError(
+            f"Expected the labels of {model}: {', '.join(sorted(known))}. Received: "
+            f"{', '.join(dataset.label_keys)}. Choose another registered model with --name."
+        )
+
+
+# -- the folder ------------------------------------------------------------------------------------
+
+
+def _runs_root() -> Path:
+    return Path(django_settings.RUNS_ROOT)
+
+
+def _check_nobody_trains(folder: Path) -> None:
+    """Raise RunError if another process is training in the folder, as far as its row says."""
+    with contextlib.suppress(DatabaseError):
+        for run in TrainingRun.objects.in_folder(folder).filter(outcome=Outcome.RUNNING):
+            if not run.stopped_answering:
+                raise RunError(
+                    f"{folder} is being trained now, by process {run.pid} on {run.host}. Stop "
+                    "that one first."
+                )
+
+
+def words(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."

@@ -1,0 +1,63 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from classifier.measured import AcceptanceRule, MeasuredLevel, NotSure, Search
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    return "\N{EN DASH}" if share is None else f"{share * 100:.{digits}f} %"
+
+
+def interval(ends: tuple[float, float] | None, digits: int = 1) -> str:
+    """Write a 95 % interval: `92.1 to 93.4 %`."""
+    if ends is None:
+        return "\N{EN DASH}"
+    return f"{ends[0] * 100:.{digits}f} to {ends[1] * 100:.{digits}f} %"
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def milliseconds(figures: Mapping[str, float]) -> str:
+    return f"{figures['median']:.1f} ms median, {figures['p95']:.1f} ms 95th percentile"
+
+
+def level(measured: MeasuredLevel) -> str:
+    """Write what answers of a level were worth."""
+    if measured.precision is None:
+        return "no answers at this level"
+    right = f"right {percent(measured.precision)} of the time"
+    return f"{right} ({interval(measured.interval)}), {percent(measured.share)} of the answers"
+
+
+def not_sure(found: NotSure) -> str:
+    """Write what the *not sure* threshold does, or why there is none."""
+    if found.search is Search.TOO_FEW:
+        return f"no threshold: too few validation images to tell {percent(found.goal, 0)}"
+    if found.search is Search.UNREACHABLE or found.validation is None or found.test is None:
+        return f"no threshold: none makes the answers {percent(found.goal, 0)} right on validation"
+    left = found.test
+    return (
+        f"under a probability of {found.threshold:.3f}; leaves {percent(left.unanswered)} of the "
+        f"test images unanswered ({percent(found.validation.unanswered)} on validation), the rest "
+        f"is right {percent(left.precision)} of the time "
+        f"({percent(found.validation.precision)} on validation)"
+    )
+
+
+def rule(accepted_by: AcceptanceRule) -> str:
+    """Write what an acceptance rule asks for."""
+    parts = [
+        f"every class with precision of at least {percent(accepted_by.precision, 0)} and recall "
+        f"of at least {percent(accepted_by.recall, 0)}",
+        f"calibration error at most {percent(accepted_by.ece)}",
+    ]
+    if accepted_by.accuracy:
+        parts.append(f"accuracy at least {percent(accepted_by.accuracy)}")
+    if accepted_by.high:
+        parts.append(f"answers of high confidence right at least {percent(accepted_by.high)}")
+    return "; ".join(parts)

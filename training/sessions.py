@@ -1,0 +1,240 @@
+"""The use case: run a session from its data to a bundle, and register that.
+
+The run's folder and its TrainingRun row say all along how it goes. No command code here: a
+background task may call it just as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings as django_settings
+from django.db import DatabaseError
+
+from classifier import registry
+from classifier.models import ModelVersion
+from training import orders, runs, surroundings
+from training.datasets.dataset import DatasetError
+from training.models import Outcome, TrainingRun
+from training.orders import Session, SessionError
+from training.progress import Epoch, Progress, Reporter
+from training.recording import RunRecord, metrics_of
+from training.runs import RunPlan
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from classifier.bundles import Bundle
+    from training.evaluation import Evaluation
+    from training.trainer import Trainer
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a session made: the bundle, and what it did on the test split."""
+
+    session: Session
+    run: TrainingRun
+    bundle: Bundle
+    evaluation: Evaluation
+    trainer: Trainer
+
+
+def run(session: Session, *, report: Reporter, say: Say = lambda sentence: None) -> Result:
+    """Train, calibrate, export, measure; return what came out.
+
+    KeyboardInterrupt goes through: a checkpoint is there and the row says *stopped*.
+
+    Raises:
+        SessionError: the run failed for a reason that it could tell.
+    """
+    from training.trainer import TrainingError
+
+    record = RunRecord(_row(session))
+    record.start()
+    try:
+        result = _run(session, record, report, say)
+    except KeyboardInterrupt:
+        _end(session, record, Outcome.STOPPED, "Stopped by a person, or by the machine.")
+        raise
+    except (TrainingError, DatasetError) as error:
+        _end(session, record, Outcome.FAILED, str(error))
+        raise SessionError(str(error)) from error
+    except OSError as error:
+        sentence = orders.words(error)
+        _end(session, record, Outcome.FAILED, sentence)
+        raise SessionError(f"{session.folder}: {sentence}") from error
+    except BaseException as error:
+        _end(session, record, Outcome.CRASHED, f"{type(error).__name__}: {error}")
+        raise
+    metrics = metrics_of(result.bundle.manifest.metrics)
+    _end(session, record, Outcome.FINISHED, "", metrics=metrics, bundle=result.bundle)
+    return result
+
+
+def register(result: Result, *, activate: bool, by: User | None = None) -> ModelVersion:
+    """Register what came out as a new version, and let it serve if asked to.
+
+    Raises:
+        SessionError: the registry refused.
+    """
+    try:
+        version = registry.register(result.bundle.root, by=by)
+        TrainingRun.objects.filter(pk=result.run.pk).update(version=version)
+        if activate:
+            registry.activate(version, by=by, reason="manage.py train --activate")
+    except registry.RegistryError as error:
+        raise SessionError(str(error)) from error
+    return version
+
+
+def _run(session: Session, record: RunRecord, report: Reporter, say: Say) -> Result:
+    from training.hardware import hardware
+    from training.packaging import Run, package
+
+    record.note(hardware=hardware())
+    trainer = _trainer(session, record, report)
+    say(_introduction(session, trainer))
+    record.note(phase="training", steps=trainer.steps, epochs=session.plan.settings.epochs)
+    trainer.run()
+    record.note(phase="measuring")
+    say("Exporting and measuring.")
+    made = Run(
+        recipe=dataclasses.replace(session.recipe, dataset=session.dataset.name),
+        trainer=trainer,
+        command=orders.without_folders(session.plan.command),
+        label_keys=session.dataset.label_keys,
+        dataset_digest=session.plan.dataset_digest,
+        validation=session.validation,
+        test=session.test,
+        input=session.recipe.input,
+        origin=_origin(session.plan, record.run),
+    )
+    bundle, evaluation = package(made, session.folder / runs.BUNDLE)
+    return Result(session, record.run, bundle, evaluation, trainer)
+
+
+def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
+    from training.trainer import Trainer
+
+    def tell(event: Progress | Epoch) -> None:
+        record.report(event)
+        report(event)
+
+    trainer = Trainer(
+        session.recipe,
+        session.plan.settings,
+        train=session.train,
+        validation=session.validation,
+        label_count=len(session.dataset.label_keys),
+        seed=session.plan.seed,
+        folder=session.folder,
+        report=tell,
+    )
+    if session.resumes:
+        trainer.resume()
+    return trainer
+
+
+def _introduction(session: Session, trainer: Trainer) -> str:
+    return (
+        f"{session.recipe.title}: {trainer.network.count_params():,} parameters, "
+        f"{len(session.train):,} training and {len(session.validation):,} validation images, "
+        f"{session.plan.settings.epochs} epochs of {trainer.steps} steps, in {session.folder}"
+    )
+
+
+def _row(session: Session) -> TrainingRun:
+    """Return the run's row as it stands at this start; a resumed run keeps when it began."""
+    plan = session.plan
+    code = surroundings.code(Path(django_settings.BASE_DIR))
+    row = _row_before(session)
+    fields: dict[str, Any] = {
+        "recipe": plan.recipe,
+        "settings": plan.settings.as_json(),
+        "seed": plan.seed,
+        "smoke": plan.smoke,
+        "plan": _rest_of(plan),
+        "model_name": plan.model_name,
+        "dataset_name": session.dataset.name[:200],
+        "dataset_digest": plan.dataset_digest,
+        "counts": session.counts(),
+        "code_revision": code.revision or "",
+        "code_changed": code.changed,
+        "libraries": surroundings.library_versions(),
+        "command": plan.command,
+        "folder": str(session.folder.absolute()),
+        "host": surroundings.host(),
+        "pid": os.getpid(),
+        "phase": "preparing",
+        "outcome": Outcome.RUNNING,
+        "reason": "",
+        "ended_at": None,
+    }
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+def _row_before(session: Session) -> TrainingRun:
+    """Return the row that the run has already, or a new one; without a database a new one too."""
+    plan = session.plan
+    new = TrainingRun(id=UUID(plan.run_id)) if plan.run_id else TrainingRun()
+    try:
+        return TrainingRun.objects.filter(pk=new.pk).first() or new
+    except DatabaseError:
+        return new
+
+
+def _origin(plan: RunPlan, run: TrainingRun) -> dict[str, Any]:
+    """Return what a bundle tells of where it comes from; no folder of this machine."""
+    told = {
+        "dataset": orders.without_folder(plan.dataset),
+        "weights": orders.without_folder(plan.weights),
+        "weights_digest": plan.weights_digest,
+        "group_by": plan.group_by,
+        "max_bad": plan.max_bad,
+        "code_revision": run.code_revision,
+        "code_changed": run.code_changed,
+        "processor": run.hardware.get("processor"),
+        "cores": run.hardware.get("cores"),
+        "backend": run.hardware.get("backend"),
+    }
+    return {name: value for name, value in told.items() if value not in ("", None)}
+
+
+def _rest_of(plan: RunPlan) -> dict[str, Any]:
+    """Return what the plan says beyond the row's own columns."""
+    names = (
+        "dataset", "drawn", "group_by", "max_bad", "weights", "weights_digest", "model_title",
+        "label_keys",
+    )  # fmt: skip
+    return {name: getattr(plan, name) for name in names}
+
+
+def _end(
+    session: Session,
+    record: RunRecord,
+    outcome: Outcome,
+    reason: str,
+    *,
+    metrics: dict[str, Any] | None = None,
+    bundle: Bundle | None = None,
+) -> None:
+    """Write how the run ended into its folder and its row."""
+    runs.write_ending(session.folder, str(outcome), reason, metrics or {})
+    record.end(
+        outcome,
+        reason,
+        phase="",
+        metrics=metrics or {},
+        bundle_digest=bundle.digest if bundle else "",
+    )

@@ -1,0 +1,38 @@
+"""Training is plain Keras: a tiny run on JAX, and what TensorFlow makes of its network."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training.tests import tiny
+from training.trainer import predict_logits
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
+def test_a_tiny_run_trains_on_jax_and_its_network_computes_on_tensorflow(tmp_path: Path) -> None:
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    output = subprocess.run(
+        [sys.executable, "-m", "training.tests.tiny", str(tmp_path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=200,
+    ).stdout
+    assert output.endswith("step 3 3\nended on jax\n")
+    with np.load(tmp_path / "checkpoint.npz") as arrays:
+        assert arrays["done"] == 9
+        assert all(np.isfinite(arrays[name]).all() for name in arrays.files if "network" in name)
+    resumed = tiny.everything(tmp_path)
+    resumed.resume()
+    assert keras.config.backend() == "tensorflow"
+    assert resumed.done == resumed.total_steps
+    logits = predict_logits(resumed.best_network(), resumed.validation.images)
+    right = (logits.argmax(1) == resumed.validation.labels).mean()
+    assert max(line.validation_accuracy for line in resumed.history) == pytest.approx(right)

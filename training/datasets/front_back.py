@@ -2,7 +2,7 @@
 
 `front_back` is the data set's name; choices follow a colon and are separated by commas:
 
-    front_back                              4,000 drawn cards and the six designs
+    front_back                              8,000 drawn cards and the six designs
     front_back:cards=2000,seed=1            fewer drawn cards, others
     front_back:without=id_card_td2_a        one design is the test split and nothing else
 
@@ -41,7 +41,7 @@ from training.datasets.dataset import (
 
 NAME = "front_back"
 LABEL_KEYS = (cards.BACK, cards.FRONT)
-DRAWN = 4000
+DRAWN = 8000
 _HELD_OUT_SHARE = 10  # one drawn design in so many is for validation, another one for test
 _DESIGN = re.compile(r"(?P<design>.+?)_\d+\.\w+")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})

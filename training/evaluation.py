@@ -184,7 +184,8 @@ def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, f
     spread = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
     low, high = (centre - spread) / scale, (centre + spread) / scale
-    return max(0.0, float(low)), min(1.0, float(high))
+    # Rounding would leave it a hair short of a share of 0 or 1 itself.
+    return min(share, max(0.0, float(low))), max(share, min(1.0, float(high)))
 
 
 def _scores(

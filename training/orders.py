@@ -43,6 +43,7 @@ SMALL_SMOKE = (120, 20, 30)
 LARGE_SMOKE = (16, 6, 6)
 LARGE_SIDE = 64  # pixels: above it a smoke run takes fewer pictures
 LONGEST_NAME = 64
+LARGEST_SEED = 2**32  # what NumPy and TensorFlow take stays below it
 Scanned = Callable[[int, int], None]  # (pictures looked at, pictures in all)
 DRAWN_SMALL, DRAWN_LARGE = 60, 24  # pictures of each label
 
@@ -265,8 +266,8 @@ def _ordered(order: Order) -> Recipe:
         UnknownRecipe, BadSetting or RunError.
     """
     recipe = recipes.find(order.recipe)
-    if order.seed < 0:
-        raise BadSetting(f"Expected --seed of at least 0. Received: {order.seed}")
+    if not 0 <= order.seed < LARGEST_SEED:
+        raise BadSetting(f"Expected --seed from 0 to {LARGEST_SEED - 1}. Received: {order.seed}")
     if order.max_bad is not None and not 0 <= order.max_bad <= 1:
         raise BadSetting(f"Expected --max-bad from 0 to 1. Received: {order.max_bad}")
     _check_name(order.name)
@@ -317,7 +318,7 @@ def _weights(weights: str, *, smoke: bool) -> tuple[str, tuple[str, ...]]:
     """Return the weights to start from, and what to say of them: a smoke run may do without."""
     if weights == "none" or Path(weights).is_file():
         return weights, ()
-    if smoke:
+    if smoke and weights == "imagenet":
         return "none", (f"The weights {weights} are not here: this run starts from random ones.",)
     if weights != "imagenet":
         raise RunError(f"Expected --weights imagenet, none or a file. Received: {weights}")

@@ -121,6 +121,8 @@ def check_unused(folder: Path) -> None:
             f"{folder} holds a run already. Continue it with --resume {folder}, or choose "
             "another --output."
         )
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"Expected --output to be a new or an empty folder. Received: {folder}")
 
 
 def read(folder: Path) -> RunPlan:

@@ -91,7 +91,25 @@ def class_folders(path: Path) -> Listing:
     files = [file for file in _files(path) if not _is_litter(file.path)]
     wrapped, ignored = _without_strangers(files)
     entries, strays = _arranged(path, wrapped)
+    if path.is_dir():
+        _check_no_class_is_empty(path, entries)
     return Listing(path.stem if path.is_file() else path.name, entries, (*ignored, *strays))
+
+
+def _check_no_class_is_empty(root: Path, entries: tuple[Entry, ...]) -> None:
+    """An empty folder beside class folders is a class that would vanish without a word."""
+    classes = {
+        root / PurePosixPath(entry.name).parents[len(PurePosixPath(entry.short).parts) - 1]
+        for entry in entries
+    }
+    for beside in sorted({folder.parent for folder in classes}):
+        for folder in sorted(beside.iterdir()):
+            if folder in classes or not folder.is_dir() or _is_litter(PurePosixPath(folder.name)):
+                continue
+            if not any(folder.iterdir()):
+                raise DatasetError(
+                    f"The class folder {folder} holds no pictures: put some in, or remove it."
+                )
 
 
 def _files(path: Path) -> list[File]:
@@ -101,6 +119,8 @@ def _files(path: Path) -> list[File]:
         raise DatasetMissing(f"There is no {path}.")
     if zipfile.is_zipfile(path):
         return list(_in_zip(path))
+    if path.suffix.lower() == ".zip":
+        raise DatasetError(f"{path} is no zip archive, or a damaged one.")
     raise DatasetError(
         f"Expected a folder or a zip of class folders, a .csv or a .jsonl. Received: {path}"
     )

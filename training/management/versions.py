@@ -15,7 +15,7 @@ from classifier.bundles import Bundle
 from classifier.models import ModelVersion, RegisteredModel
 from classifier.runtimes import Runtime
 from training.datasets import sources
-from training.datasets.dataset import Dataset, Split
+from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split
 
 SPLITS = ("test", "validation", "all")
 
@@ -64,12 +64,18 @@ def load(source: str, bundle: Bundle, group_by: str = "") -> Dataset:
             "The version does not say which data set it was trained on: expected --dataset. "
             "Received: nothing"
         )
-    return sources.load(
-        source,
-        root=Path(settings.DATASETS_ROOT),
-        input=bundle.manifest.input,
-        options=sources.SourceOptions(group_by=group_by),
-    )
+    try:
+        return sources.load(
+            source,
+            root=Path(settings.DATASETS_ROOT),
+            input=bundle.manifest.input,
+            options=sources.SourceOptions(group_by=group_by),
+        )
+    except DatasetMissing as error:
+        raise DatasetError(
+            f"{error} A bundle keeps the name of its data set, not the place: where the pictures "
+            "lie elsewhere, say --dataset PATH (and --group-by as in training)."
+        ) from error
 
 
 @dataclass(frozen=True)

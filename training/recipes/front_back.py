@@ -6,10 +6,9 @@
 PATH is `mobilenet_v2_1.0_224_no_top.weights.h5`; without it Keras downloads the same weights. The
 second command measures on each real design what was trained without it.
 
-The first command took 19 minutes on two cores of an AVX-512 server processor that trained other
-networks meanwhile. Seed 0: 96.5 % on 400 drawn cards of designs not seen, 95 % interval 94.2 to
-97.9 %; of 1,000 others 97.0 %, with a calibration error of 1.2 %. Some of these cards show too
-little to tell.
+The first command took 17 minutes on two cores of an AVX-512 server processor that did little else.
+Seed 0: 97.4 % on 800 drawn cards of designs not seen, 95 % interval 96.0 to 98.3 %, calibration
+error 1.3 %. Some of these cards show too little to tell.
 
 Documents not seen, with the second command's protocol but short trainings (kept features of the
 tenth block, 1,300 drawn cards and the five other designs, one epoch of the head and two of the

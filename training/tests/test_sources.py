@@ -150,6 +150,17 @@ def test_pictures_without_class_folders_are_refused(tmp_path: Path) -> None:
     assert "There are no class folders" in refused(path, tmp_path)
 
 
+@pytest.mark.parametrize("where", ["green", "wrapped/green"])
+def test_an_empty_class_folder_is_named(where: str, tmp_path: Path) -> None:
+    source = folder(tmp_path / "pets" / Path(where).parent, classes(COUNTS))
+    (tmp_path / "pets" / where).mkdir()
+
+    assert "green holds no pictures" in refused(tmp_path / "pets", tmp_path)
+
+    (tmp_path / "pets" / where).rmdir()
+    assert load(source, tmp_path).label_keys == tuple(sorted(COUNTS))
+
+
 def test_one_class_is_too_few(tmp_path: Path) -> None:
     path = folder(tmp_path / "pets", classes({"cat": 20}))
 
@@ -215,7 +226,7 @@ def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
     path = archive(tmp_path / "pets.zip", classes({"cat": 3, "dog": 3}))
     path.write_bytes(path.read_bytes()[:-40])
 
-    assert "Expected a folder or a zip" in refused(path, tmp_path)
+    assert "is no zip archive, or a damaged one" in refused(path, tmp_path)
 
 
 # -- a split that the source brings ---------------------------------------------------------------

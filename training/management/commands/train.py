@@ -70,6 +70,12 @@ class Command(BaseCommand):
                 self.stdout.write(f"Registered as {version}.")
                 if options["activate"]:
                     self.stdout.write(f"{version} is active.")
+                    acceptance = result.bundle.manifest.acceptance
+                    if acceptance and not acceptance.accepted:
+                        self.stderr.write(
+                            "Mind that it does not meet its acceptance rule. Back to the version "
+                            f"before: python manage.py rollback_model {version.model.name}"
+                        )
 
     def _prepared(self, options: dict[str, Any]) -> contextlib.AbstractContextManager[Session]:
         registers = options["register"] or options["activate"]

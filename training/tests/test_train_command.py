@@ -331,7 +331,7 @@ def _unreadable_files(pets: Path) -> None:
     ("spoil", "sentence"),
     [
         (_one_picture_in_a_class, "dog"),
-        (_an_empty_class, "at least two classes"),
+        (_an_empty_class, "dog holds no pictures"),
         (_unreadable_files, "10 of 40 files cannot be read"),
     ],
 )

@@ -2,9 +2,9 @@
 
     python manage.py train baseline_cnn --seed 0
 
-Seed 0: 80.96 % on the 10,000 test images, 95 % interval 80.18 to 81.72 %, where such networks usually
-get 60 to 70 %; calibration error 1.4 %. Twenty epochs took seven minutes on two cores of an AVX-512
-server processor. Its acceptance rule is not met: cats, dogs and birds stay below 70 %.
+Seed 0: 80.96 % on the 10,000 test images, 95 % interval 80.18 to 81.72 %, where such networks
+usually get 60 to 70 %; calibration error 1.4 %. Twenty epochs took seven minutes on two cores of an
+AVX-512 server processor. Its acceptance rule is not met: cats, dogs and birds stay below 70 %.
 """
 
 from training.recipes.recipe import Recipe, Settings

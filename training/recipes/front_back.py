@@ -26,7 +26,7 @@ from classifier.imaging import InputSpec, ResizeRule
 from training.recipes.recipe import Recipe, Settings
 
 _CARD = """
-**What it learned from.** Cards drawn by a program (`manage.py draw_cards`): 1,000 designs of
+**What it learned from.** Cards drawn by a program (`manage.py draw_cards`): 1,600 designs of
 fictitious countries with drawn portraits, invented languages and random layouts, on drawn
 backgrounds. And, where they were there, six designs of synthetic documents of fictitious countries,
 808 pictures with four portraits. No real document was seen: real documents need real samples, to

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from classifier.bundles import Bundle, Description, Label, Thresholds
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.measured import Acceptance, NotSure
@@ -118,11 +115,6 @@ def _one_view(run: Run, network: Any, temperature: float) -> OneView | None:
         loss=calibration.cross_entropy(probabilities, run.test.labels),
         images=len(run.test),
     )
-
-
-def served_logits(network: Any, images: Pictures, views: Any = "one") -> npt.NDArray[np.float32]:
-    """Return logits (N, K), averaged over the views that the served graph averages."""
-    return predict_logits(network, images, views=views)
 
 
 def input_spec(images: Pictures) -> InputSpec:

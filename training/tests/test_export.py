@@ -13,9 +13,9 @@ from classifier.runtimes.onnx import OnnxRuntime
 from training import export, golden
 from training.architectures import cifar10_cnn, cifar10_fast
 from training.calibration import softmax
-from training.packaging import served_logits
 from training.recipes.recipe import Views
 from training.tests.pictures import colours
+from training.trainer import predict_logits
 from training.views import VIEWS
 
 LABELS = (Label("blue", "Blue"), Label("green", "Green"), Label("red", "Red"))
@@ -49,7 +49,7 @@ def test_the_served_graph_gives_what_keras_gives(  # type: ignore[no-untyped-def
     network = architecture.build(3)
     bundle = _bundle(network, tmp_path / "bundle", temperature=1.7, views=views)
     images = colours(8).images[:]
-    expected = softmax(served_logits(network, images, views), 1.7)
+    expected = softmax(predict_logits(network, images, views=views), 1.7)
     with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
         received = runtime.predict(images)
         one_by_one = np.concatenate([runtime.predict(image[None]) for image in images])
@@ -95,7 +95,7 @@ def test_the_bundle_holds_golden_pictures_with_kerass_own_answers(tmp_path: Path
     assert len(examples) == 9
     for example in examples:
         pixels, _ = imaging.load(example.content, SPEC)
-        expected = softmax(served_logits(network, pixels[None]))[0]
+        expected = softmax(predict_logits(network, pixels[None]))[0]
         assert np.allclose(example.probabilities, expected, atol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_a_frozen_mobilenet_v2_is_the_same_network_in_both_files(tmp_path: Path)
 
     images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
     loaded = keras.saving.load_model(bundle.file("source"))
-    expected = softmax(served_logits(loaded, images))
+    expected = softmax(predict_logits(loaded, images))
     with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
         assert np.allclose(runtime.predict(images), expected, atol=export.TOLERANCE)
     kernels = [weight.numpy() for weight in loaded.weights if len(weight.shape) > 1]

@@ -1,0 +1,100 @@
+"""What each stage of a prediction costs, called by itself in this process, and the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import pictures, servers
+from classifier import imaging
+from classifier.bundles import Bundle
+from classifier.imaging import InputSpec
+from classifier.runtimes.onnx import OnnxRuntime
+
+BATCHES = (1, 8, 64)
+Case = tuple[str, Callable[[], object]]
+
+
+def cases(folder: Path, threads: tuple[int, ...] = (1, 2)) -> Iterator[Case]:
+    """Yield what to call, by name. Expects Django set up for an installation in `folder`."""
+    bundle = Bundle.open(servers.BUNDLE)
+    yield from decoding(bundle.manifest.input)
+    for path in sorted(servers.PRETRAINED.glob("*/*/manifest.json")):
+        for count in threads:
+            yield from inference(Bundle.open(path.parent), count)
+    yield from recording()
+
+
+def decoding(spec: InputSpec) -> Iterator[Case]:
+    """Yield decoding alone and, beside it, decoding with the resize to what the network takes."""
+    shown = {
+        "32x32 PNG": pictures.small_png(),
+        "2-megapixel JPEG": pictures.picture(1632, 1224, "JPEG", quality=90),
+        "12-megapixel JPEG, baseline": pictures.large_jpeg(),
+        "12-megapixel JPEG, progressive": pictures.large_jpeg(progressive=True),
+    }
+    for name, content in shown.items():
+        side = max(spec.height, spec.width)
+        yield f"decode {name}", partial(imaging.decode, content, at_least=(side, side))
+        image = imaging.decode(content, at_least=(side, side)).image
+        yield f"resize {name}", partial(imaging.to_array, image, spec)
+        yield f"decode and resize {name}", partial(imaging.load, content, spec)
+
+
+def inference(bundle: Bundle, threads: int) -> Iterator[Case]:
+    """Yield batches through the default runtime."""
+    runtime = OnnxRuntime(bundle.file("serve"), threads=threads)
+    spec = bundle.manifest.input
+    random = np.random.default_rng(0)
+    for size in BATCHES:
+        shape = (size, spec.height, spec.width, spec.channels)
+        images = random.integers(0, 256, shape, dtype=np.uint8)
+        name = f"inference {bundle.manifest.architecture}, batch {size}, {threads} thread(s)"
+        yield name, partial(runtime.predict, images)
+
+
+def recording() -> Iterator[Case]:
+    """Yield the stages that need the application: storage, database, template, and the whole."""
+    from django.template.loader import get_template
+
+    from classifier import classification, storage
+    from classifier.models import Prediction
+    from classifier.pages.answers import Answer
+
+    content = pictures.small_png()
+
+    def whole() -> Prediction:
+        return classification.classify(content, filename="small.png", owner=None, visitor=None)
+
+    made = whole()
+    yield (
+        "storage: keep a 3 kB picture, delete it",
+        lambda: storage.discard(storage.keep(content, "image/png")),
+    )
+    yield "SHA-256 of a 3 kB picture", lambda: hashlib.sha256(content).hexdigest()
+    yield "database: read one prediction", lambda: Prediction.objects.for_display().get(pk=made.pk)
+    yield "database: two rows in one transaction", partial(_two_rows, made)
+    template = get_template("pages/_result.html")
+    yield "template of a result", lambda: template.render({"answer": Answer.of(made)})
+    yield "the whole, 32x32 PNG: decode, infer, keep, record", whole
+
+
+def _two_rows(made: object) -> None:
+    from django.db import transaction
+
+    from classifier.identifiers import uuid7
+    from classifier.models import Prediction
+
+    assert isinstance(made, Prediction)  # noqa: S101
+    upload, prediction = made.upload, made
+    upload.pk, prediction.pk = uuid7(), uuid7()
+    upload.storage_key = f"uploads/{uuid.uuid4().hex}"
+    with transaction.atomic():
+        upload.save(force_insert=True)
+        prediction.upload = upload
+        prediction.save(force_insert=True)

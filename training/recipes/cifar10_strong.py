@@ -32,7 +32,9 @@ RECIPE = Recipe(
         start_factor=1.0,
         end_factor=0.0,
         label_smoothing=0.2,
-        shift=2,
+        # Longer than `cifar10_fast`, which fits 98 % of its training pictures: shown less of each.
+        shift=3,
+        cutout=0.25,
         views="mirrored",
     ),
     smoke={"epochs": "2", "small_epochs": "1", "batch_size": "64"},

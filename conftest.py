@@ -45,6 +45,7 @@ def _own_folders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     root = tmp_path_factory.mktemp("var")
     settings.MEDIA_ROOT = root / "media"
     settings.BUNDLES_ROOT = root / "bundles"
+    settings.BUNDLE_CACHE = root / "bundle-cache"
     settings.DATASETS_ROOT = root / "datasets"
     settings.RUNS_ROOT = root / "runs"
     settings.MEDIA_ROOT.mkdir()

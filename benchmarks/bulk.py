@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import pictures, servers
 from classifier import bulk, imaging, serving
@@ -57,7 +58,7 @@ def _item(number: int, content: bytes) -> bulk.Item:
     return bulk.Item(name=f"{number}.png", read=lambda: content)
 
 
-def _loop(runtime: OnnxRuntime, arrays: imaging.NDArray[np.uint8], size: int) -> None:
+def _loop(runtime: OnnxRuntime, arrays: NDArray[np.uint8], size: int) -> None:
     for start in range(0, size, BATCH):
         chosen = np.arange(start, min(start + BATCH, size)) % len(arrays)
         runtime.predict(arrays[chosen])

@@ -172,11 +172,11 @@ def _probe() -> tuple[bytes, str]:
 
 def _people() -> tuple[str, int, dict[str, dict[str, str]]]:
     """Make two accounts; return the active version, the person's id and headers for `_READ`."""
-    from classifier.api.tokens import issue
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.test import Client
 
+    from classifier.api.tokens import issue
     from classifier.models import RegisteredModel
 
     model = RegisteredModel.objects.get(is_default=True)

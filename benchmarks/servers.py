@@ -79,7 +79,9 @@ def classifyme(folder: Path, **variables: str) -> dict[str, str]:
         "MEDIA_ROOT": str(folder / "media"),
         "STATIC_ROOT": str(folder / "static"),
         "SECRET_KEY": "only-for-this-benchmark",
-        "API_RATE": "",
+        "API_RATE_PER_ADDRESS": "off",
+        "API_RATE_PER_TOKEN": "off",
+        "BUNDLE_CACHE": str(folder / "bundle-cache"),
         "LOG_LEVEL": "WARNING",
         **variables,
     }

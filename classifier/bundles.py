@@ -41,6 +41,7 @@ from classifier.manifest import (
 
 __all__ = [
     "LARGEST_BUNDLE",
+    "LARGEST_MANIFEST",
     "MANIFEST",
     "SCHEMA_VERSION",
     "Bundle",
@@ -62,7 +63,7 @@ GOLDEN_OUTPUTS = "golden/outputs.npz"
 
 # Bytes, both of a bundle's archive and of its files once unpacked.
 LARGEST_BUNDLE = 4_000_000_000
-_LARGEST_MANIFEST = 4_000_000  # bytes
+LARGEST_MANIFEST = 4_000_000  # bytes
 _LARGEST_GOLDEN = 64_000_000  # bytes of all golden outputs once unpacked
 _LARGEST_TABLE = 8_000_000  # bytes of an archive's table of contents
 _PACKINGS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -224,7 +225,7 @@ def _unpack(packed: zipfile.ZipFile, into: Path, name: str) -> Bundle:
         sentence = f"Expected a bundle in {name}. Received: an archive without a {MANIFEST}"
         raise BundleError(Fault.NOT_A_BUNDLE, sentence)
     into.mkdir(parents=True, exist_ok=True)
-    _unpack_member(packed, members[MANIFEST], into / MANIFEST, _LARGEST_MANIFEST)
+    _unpack_member(packed, members[MANIFEST], into / MANIFEST, LARGEST_MANIFEST)
     bundle = Bundle.open(into)
     listed = {item.path: item.bytes for item in bundle.manifest.files}
     if unlisted := sorted(set(members) - set(listed) - {MANIFEST}):
@@ -296,8 +297,8 @@ def _read_manifest(root: Path) -> bytes:
         raise BundleError(Fault.NOT_A_BUNDLE, sentence) from exc
     if not stat.S_ISREG(status.st_mode):
         raise BundleError(Fault.FILE_UNSAFE, f"{MANIFEST} is a link or no regular file.")
-    if status.st_size > _LARGEST_MANIFEST:
-        sentence = f"Expected {_LARGEST_MANIFEST} bytes of {MANIFEST} at most. Received: "
+    if status.st_size > LARGEST_MANIFEST:
+        sentence = f"Expected {LARGEST_MANIFEST} bytes of {MANIFEST} at most. Received: "
         raise BundleError(Fault.MANIFEST_INVALID, f"{sentence}{status.st_size}")
     return _read(path)
 

@@ -1,5 +1,6 @@
 """System checks: what of the configuration is missing or nonsense, said at start with a remedy."""
 
+import inspect
 import os
 import re
 from collections.abc import Sequence
@@ -11,12 +12,17 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from classifier import storage
+from classifier import bundle_storage, storage
+from classifier.bundles import BundleError
+from classifier.fetching import HostRule
 from classifier.runtimes.base import Runtime
 
 # A name, a name with all below it (.example.org), an address; "*" alone stands for all.
 HOST_PATTERN = re.compile(r"\*|\.?[^\s/:*@\[\]]+|\[[0-9A-Fa-f:.]+\]")
+METRICS_TOKEN_MIN_LENGTH = 20
 WILDCARD_HOSTS = {"0.0.0.0", "::", "[::]"}  # noqa: S104
+# Packages that some runtime needs; each is an extra of the same name in pyproject.toml.
+RUNTIME_EXTRAS = frozenset({"openvino"})
 
 
 @register(Tags.security)
@@ -53,9 +59,44 @@ def check_folders(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Chec
             hint=f"Create it for the user who runs ClassifyMe, or set {name} to another folder.",
             id="classifier.E002",
         )
-        for name in ("MEDIA_ROOT", "BUNDLES_ROOT")
+        for name in ("MEDIA_ROOT", _folder_of_bundles())
         if not _can_be_written(path := Path(getattr(settings, name)))
     ]
+
+
+def _folder_of_bundles() -> str:
+    """The setting that names the folder of this machine that bundles are written to."""
+    try:
+        return "BUNDLES_ROOT" if bundle_storage.is_local() else "BUNDLE_CACHE"
+    except BundleError:  # which check_bundle_storage explains
+        return "BUNDLES_ROOT"
+
+
+@register(Tags.files)
+def check_bundle_storage(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Registered bundles have a storage that can be made with the options given."""
+    try:
+        bundle_storage.storage()
+    except BundleError as error:
+        hint = (
+            "Set BUNDLES_STORAGE to the dotted path of a Django storage whose package is installed "
+            "and BUNDLES_STORAGE_OPTIONS to its options in JSON, or leave both out."
+        )
+        return [Error(str(error), hint=hint, id="classifier.E020")]
+    return []
+
+
+@register(Tags.files)
+def check_bundle_cache(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What is fetched to BUNDLE_CACHE is not taken for what is kept in BUNDLES_ROOT."""
+    if _folder_of_bundles() == "BUNDLES_ROOT":
+        return []
+    cache, kept = Path(settings.BUNDLE_CACHE), Path(settings.BUNDLES_ROOT)
+    if cache != kept:
+        return []
+    hint = "Give BUNDLE_CACHE a folder of its own: what is not used there is deleted."
+    message = f"BUNDLE_CACHE and BUNDLES_ROOT are the same folder: {cache}"
+    return [Error(message, hint=hint, id="classifier.E021")]
 
 
 def _can_be_written(path: Path) -> bool:
@@ -67,17 +108,35 @@ def _can_be_written(path: Path) -> bool:
 
 @register()
 def check_runtime(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
-    """RUNTIME_BACKEND names a class that is a Runtime."""
+    """RUNTIME_BACKEND names a class that is a Runtime, whose package is installed."""
     backend = settings.RUNTIME["BACKEND"]
     hint = "Set RUNTIME_BACKEND to a runtime's dotted path, or leave it out."
     try:
         runtime = import_string(backend)
     except ImportError as exc:
+        if exc.name in RUNTIME_EXTRAS:
+            hint = (
+                f"Install the extra `{exc.name}` into the environment that serves "
+                f"(poetry install --extras {exc.name}), or leave RUNTIME_BACKEND out."
+            )
         message = f"RUNTIME_BACKEND cannot be imported: {exc}"
         return [Error(message, hint=hint, id="classifier.E003")]
     if isinstance(runtime, type) and issubclass(runtime, Runtime):
-        return []
+        return _check_runtime_options(runtime)
     return [Error(f"RUNTIME_BACKEND is no Runtime: {backend}", hint=hint, id="classifier.E003")]
+
+
+def _check_runtime_options(runtime: type[Runtime]) -> list[CheckMessage]:
+    """RUNTIME_OPTIONS has options that the runtime takes."""
+    taken = inspect.signature(runtime).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values()):
+        return []
+    known = [name for name in taken if name != "model_path"]
+    if not (unknown := [name for name in settings.RUNTIME["OPTIONS"] if name not in known]):
+        return []
+    message = f"RUNTIME_OPTIONS does not suit {runtime.__name__}: {', '.join(unknown)}"
+    hint = f"Leave that out. {runtime.__name__} takes {', '.join(known) or 'no options'}."
+    return [Error(message, hint=hint, id="classifier.E008")]
 
 
 @register(Tags.security)
@@ -121,5 +180,43 @@ def check_proxy(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckM
             "behind a proxy that ends TLS every request is redirected for ever.",
             hint="Set TRUST_PROXY=true if the proxy sets X-Forwarded-Proto itself.",
             id="classifier.W002",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_fetching_hosts(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """The hosts that pictures may be fetched from are written so that they are understood."""
+    return [
+        Error(
+            f"{name}: {problem}",
+            hint="Separate them by commas: images.example.org,.example.com,cdn.example.net:8443",
+            id="classifier.E030",
+        )
+        for name in ("URL_FETCHING_ALLOWED_HOSTS", "URL_FETCHING_PRIVATE_HOSTS")
+        for host in getattr(settings, name)
+        if (problem := _problem_of_rule(host))
+    ]
+
+
+def _problem_of_rule(host: str) -> str:
+    try:
+        HostRule.parse(host)
+    except ValueError as exc:
+        return str(exc)
+    return ""
+
+
+@register(Tags.security)
+def check_metrics_token(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """METRICS_TOKEN is nothing that can be guessed, and can stand in a header."""
+    token = settings.METRICS_TOKEN
+    if not token or (len(token) >= METRICS_TOKEN_MIN_LENGTH and token.isascii()):
+        return []
+    return [
+        Error(
+            f"METRICS_TOKEN must have {METRICS_TOKEN_MIN_LENGTH} ASCII characters or more.",
+            hint="Take a random one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            id="classifier.E031",
         )
     ]

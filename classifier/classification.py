@@ -4,9 +4,10 @@ import hashlib
 import logging
 import time
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -14,8 +15,8 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
-from classifier import imaging, serving, storage, tasks
-from classifier.models import Prediction, RegisteredModel, StorageState, Upload
+from classifier import imaging, metrics, rows, serving, storage, tasks
+from classifier.models import ModelVersion, Prediction, RegisteredModel, StorageState, Upload
 from classifier.runtimes import RuntimeFault
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Answer:
 
     served: serving.Served
     probabilities: NDArray[np.float32]
-    decoded: imaging.Decoded
+    decoded: "Seen"
     inference_ms: float
 
     @cached_property
@@ -62,42 +63,68 @@ def classify(
     owner: "User | None",
     visitor: UUID | None,
     model: RegisteredModel | None = None,
+    version: ModelVersion | None = None,
+    store: bool = True,
+    recorded: Callable[[Prediction], None] | None = None,
 ) -> Prediction:
-    """Classify one picture with the active version of ``model`` (the default model when None).
+    """Classify one picture with ``version``, or the active version of ``model`` or the default.
 
-    The picture is kept here before the answer is recorded; a cloud is never waited for. Raises
-    ImageError (nothing was kept), serving.NoActiveVersion, UnusableAnswer,
-    storage.StorageUnavailable or, of that, storage.StorageFull.
+    The picture is kept here before the answer is recorded; a cloud is never waited for. Without
+    ``store`` nothing is kept and nothing recorded: the prediction that comes back was never saved.
+    ``recorded`` is called in the transaction that records, so that what it writes is there if and
+    only if the prediction is. Raises ImageError (nothing was kept), serving.NoActiveVersion,
+    UnusableAnswer, storage.StorageUnavailable or, of that, storage.StorageFull.
     """
     started = time.perf_counter()
-    answer = ask(content, model or default_model())
-    key = storage.keep(content, answer.decoded.media_type)
-    total_ms = _milliseconds_since(started)
-    upload = _upload(content, key, answer.decoded)
-    upload.filename = clean_filename(filename)
-    upload.owner, upload.visitor = owner, None if owner else visitor
-    try:
-        return _record(upload, answer, total_ms)
-    except BaseException:
-        # Also when the request is broken off: a picture without a record belongs to nobody.
-        storage.discard(key)
-        raise
+    with metrics.stage("whole"):
+        answer = ask(content, model, version)
+        digest = hashlib.sha256(content).hexdigest()
+        upload = new_upload(answer.decoded, size=len(content), digest=digest)
+        upload.filename = clean_filename(filename)
+        upload.owner, upload.visitor = owner, None if owner else visitor
+        prediction = new_prediction(upload, answer)
+        if store:
+            with metrics.stage("storage"):
+                upload.storage_key = storage.keep(content, answer.decoded.media_type)
+        prediction.total_ms = _milliseconds_since(started)
+        if store:
+            record([prediction], recorded=(lambda: recorded(prediction)) if recorded else None)
+    count([prediction])
+    return prediction
 
 
-def ask(content: bytes, model: RegisteredModel) -> Answer:
-    """Return what the model's active version says about a picture; nothing is recorded.
+def ask(
+    content: bytes, model: RegisteredModel | None = None, version: ModelVersion | None = None
+) -> Answer:
+    """Return what ``version``, or the model's active one, says of a picture; nothing is recorded.
 
     Raises ImageError, serving.NoActiveVersion or UnusableAnswer.
     """
-    served = serving.active(model)
-    limits = imaging.Limits(
-        max_bytes=settings.IMAGE_MAX_BYTES, max_pixels=settings.IMAGE_MAX_PIXELS
-    )
-    pixels, decoded = imaging.load(content, served.bundle.manifest.input, limits=limits)
+    served = served_by(model, version)
+    with metrics.stage("decode"):
+        pixels, decoded = imaging.load(content, served.bundle.manifest.input, limits=limits())
     started = time.perf_counter()
-    probabilities = _predict(served, pixels)
+    with metrics.stage("inference"):
+        probabilities = _predict(served, pixels)
     inference_ms = _milliseconds_since(started)
     return Answer(served, probabilities, decoded, inference_ms)
+
+
+def served_by(
+    model: RegisteredModel | None = None, version: ModelVersion | None = None
+) -> serving.Served:
+    """Return ``version`` loaded, or what serves the model, or the default model, now.
+
+    Raises serving.NoActiveVersion.
+    """
+    if version is not None:
+        return serving.of(version)
+    return serving.active(model or default_model())
+
+
+def limits() -> imaging.Limits:
+    """Return how large a picture may be here."""
+    return imaging.Limits(max_bytes=settings.IMAGE_MAX_BYTES, max_pixels=settings.IMAGE_MAX_PIXELS)
 
 
 def default_model() -> RegisteredModel:
@@ -136,38 +163,79 @@ def clean_filename(name: str) -> str:
     return "".join(kept).strip()[:FILENAME_MAX_LENGTH]
 
 
-def _upload(content: bytes, key: str, decoded: imaging.Decoded) -> Upload:
-    digest = hashlib.sha256(content).hexdigest()
+class Seen(Protocol):
+    """What of a decoded picture is written down."""
+
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+
+
+def new_upload(seen: Seen, *, size: int, digest: str) -> Upload:
+    """Return an upload, not saved yet, of nobody: `size` in bytes, `digest` their SHA-256."""
     waits = storage.cloud_is_configured()
     return Upload(
-        media_type=decoded.media_type,
-        bytes=len(content),
-        width=decoded.width,
-        height=decoded.height,
+        media_type=seen.media_type,
+        bytes=size,
+        width=seen.width,
+        height=seen.height,
         original_sha256=digest,
         stored_sha256=digest,
-        storage_key=key,
         storage_state=StorageState.WAITING if waits else StorageState.KEPT,
     )
 
 
-def _record(upload: Upload, answer: Answer, total_ms: float) -> Prediction:
-    prediction = Prediction(
+def new_prediction(upload: Upload, answer: Answer) -> Prediction:
+    """Return a prediction that is not saved yet; how long all of it took is still to be said."""
+    return Prediction(
         upload=upload,
         version=answer.served.version,
         label=answer.label,
         confidence=answer.confidence,
-        probabilities=[float(probability) for probability in answer.probabilities],
+        probabilities=answer.probabilities.astype(float).tolist(),
         level=answer.served.bundle.manifest.level(answer.label, answer.confidence),
         inference_ms=answer.inference_ms,
-        total_ms=total_ms,
     )
-    with transaction.atomic():
-        upload.save(force_insert=True)
-        prediction.save(force_insert=True)
-        if upload.storage_state == StorageState.WAITING:
-            tasks.carry_to_cloud.enqueue(str(upload.id))
-    return prediction
+
+
+def record(
+    predictions: Iterable[Prediction], *, recorded: Callable[[], None] | None = None
+) -> None:
+    """Save new predictions with their uploads, all or none; `recorded` within the transaction.
+
+    The pictures are kept already; where nothing could be recorded they are discarded.
+    """
+    made = list(predictions)
+    try:
+        with metrics.stage("database"), transaction.atomic():
+            for prediction in made:
+                _save(prediction)
+            if recorded is not None:
+                recorded()
+    except BaseException:
+        # Also when the request is broken off: a picture without a record belongs to nobody.
+        for prediction in made:
+            storage.discard(prediction.upload.storage_key)
+        raise
+
+
+def count(predictions: Iterable[Prediction]) -> None:
+    """Count answers that were given, whether they were recorded or not."""
+    for prediction in predictions:
+        version = prediction.version
+        metrics.predicted(version.model.name, version.number, prediction.label, prediction.level)
+
+
+def _save(prediction: Prediction) -> None:
+    upload = prediction.upload
+    prediction.owner_id, prediction.visitor = upload.owner_id, upload.visitor
+    rows.insert(upload)
+    rows.insert(prediction)
+    if upload.storage_state == StorageState.WAITING:
+        tasks.carry_to_cloud.enqueue(str(upload.id))
 
 
 def _predict(served: serving.Served, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

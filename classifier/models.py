@@ -7,20 +7,44 @@ Times are UTC.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from classifier import bundle_storage
+from classifier.access import ApiToken, RateLimit, StoredAnswer
 from classifier.bundles import Bundle, Manifest
 from classifier.identifiers import uuid7
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
+
+__all__ = [
+    "Activation",
+    "ApiToken",
+    "Correction",
+    "CorrectionQuerySet",
+    "Label",
+    "Level",
+    "ModelVersion",
+    "ModelVersionQuerySet",
+    "Prediction",
+    "PredictionQuerySet",
+    "RateLimit",
+    "RegisteredModel",
+    "StorageState",
+    "StoredAnswer",
+    "Upload",
+    "UploadQuerySet",
+    "WorkerHeartbeat",
+    "active_digests",
+    "model_name",
+]
 
 model_name = RegexValidator(
     r"^[a-z0-9]+(?:[-_][a-z0-9]+)*\Z",
@@ -136,12 +160,20 @@ class ModelVersion(models.Model):
 
     @property
     def bundle_root(self) -> Path:
-        """The folder that holds this version's files, named by the bundle's digest."""
-        return Path(settings.BUNDLES_ROOT) / self.bundle_digest
+        """The folder of this machine that this version's files are in, or will be once fetched."""
+        return bundle_storage.folder_of(self.bundle_digest)
 
     def open_bundle(self) -> Bundle:
         """Open this version's bundle; raises BundleError if it is not there or not whole."""
-        return Bundle.open(self.bundle_root)
+        return bundle_storage.open_bundle(self.bundle_digest, keep=active_digests)
+
+    def fetch_bundle(self) -> Bundle:
+        """Return this version's bundle verified, its files on this machine; BundleError if not."""
+        return bundle_storage.fetch(self.bundle_digest, keep=active_digests)
+
+    def open_file(self, path: str) -> IO[bytes]:
+        """Open one of the files that the manifest lists, for reading. Raises BundleError."""
+        return bundle_storage.open_file(self.bundle_digest, path)
 
     @property
     def parsed_manifest(self) -> Manifest:
@@ -156,6 +188,15 @@ class ModelVersion(models.Model):
         """The share of right answers on the test split, between 0 and 1, if it was measured."""
         accuracy = self.manifest.get("metrics", {}).get("test", {}).get("accuracy")
         return None if accuracy is None else float(accuracy)
+
+
+def active_digests() -> frozenset[str]:
+    """Return the digests of the bundles that serve."""
+    return frozenset(
+        ModelVersion.objects.filter(model__active_version=models.F("pk")).values_list(
+            "bundle_digest", flat=True
+        )
+    )
 
 
 class Activation(models.Model):
@@ -209,7 +250,9 @@ class UploadQuerySet(models.QuerySet["Upload"]):
 
     def claim(self, visitor: UUID, owner: User) -> int:
         """Give what a visitor uploaded before signing in to the user; return how many."""
-        return self.filter(visitor=visitor, owner=None).update(owner=owner, visitor=None)
+        with transaction.atomic():
+            Prediction.objects.filter(visitor=visitor).update(owner=owner, visitor=None)
+            return self.filter(visitor=visitor, owner=None).update(owner=owner, visitor=None)
 
     def waiting_for_cloud(self) -> Self:
         return self.filter(storage_state=StorageState.WAITING)
@@ -225,6 +268,7 @@ class Upload(models.Model):
         null=True,
         blank=True,
         related_name="uploads",
+        db_index=False,
     )
     visitor = models.UUIDField(null=True, blank=True, editable=False)
     filename = models.CharField(max_length=255, blank=True)
@@ -281,7 +325,13 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Return the predictions on uploads that this person may see."""
         if user.is_staff:
             return self
-        return self.filter(upload__in=Upload.objects.visible_to(user, visitor))
+        if user.is_authenticated:
+            return self.owned_by(user)
+        return self.none() if visitor is None else self.filter(visitor=visitor)
+
+    def owned_by(self, user: User) -> Self:
+        """Return those on the user's own uploads, also where the user is staff."""
+        return self.filter(owner=user)
 
     def for_display(self) -> Self:
         return self.select_related("upload", "version__model")
@@ -297,7 +347,19 @@ class Prediction(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="predictions")
-    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="predictions")
+    # Whose upload it is, once more: a list of one's own among a million needs an index of its own.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+    )
+    visitor = models.UUIDField(null=True, editable=False)
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="predictions", db_index=False
+    )
     label = models.CharField(max_length=100, help_text="The label's key.")
     confidence = models.FloatField(help_text="The probability of the label shown, 0 to 1.")
     # In the order of the manifest's labels: the keys stand once, in the version.
@@ -314,10 +376,25 @@ class Prediction(models.Model):
         indexes = (
             models.Index(fields=["label", "-id"], name="prediction_by_label"),
             models.Index(fields=["version", "-id"], name="prediction_by_version"),
+            models.Index(
+                fields=["owner", "-id"],
+                condition=Q(owner__isnull=False),
+                name="prediction_by_owner",
+            ),
+            models.Index(
+                fields=["visitor", "-id"],
+                condition=Q(visitor__isnull=False),
+                name="prediction_by_visitor",
+            ),
         )
 
     def __str__(self) -> str:
         return f"{self.label} ({self.confidence:.1%})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.owner_id, self.visitor = self.upload.owner_id, self.upload.visitor
+        super().save(*args, **kwargs)
 
     def correction(self) -> Correction | None:
         """Return the latest correction, which is the one that counts."""

@@ -7,20 +7,17 @@ transactions; each switch is one conditional UPDATE whose row count is checked.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from classifier import bundles, serving
+from classifier import bundle_storage, serving
 from classifier.bundles import Bundle, BundleError, Manifest
 from classifier.models import Activation, Label, ModelVersion, RegisteredModel
 
@@ -40,9 +37,9 @@ _LONGEST_REASON = 500  # characters
 class RegistryError(Exception):
     """The registry refused: `code` says why, `str()` is a sentence for a person.
 
-    Codes are those of `bundles.Fault` for a bundle that is not as it must be, and disk,
-    label_mismatch, busy, archived, is_active, switched_meanwhile, nothing_before,
-    reason_too_long and shipped_unclear.
+    Codes are those of `bundles.Fault` for a bundle that is not as it must be or a storage that
+    fails, and disk, label_mismatch, busy, archived, is_active, switched_meanwhile,
+    nothing_before, reason_too_long and shipped_unclear.
     """
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -53,7 +50,7 @@ class RegistryError(Exception):
 def register(
     bundle_path: Path, *, activate: bool = False, by: User | None = None, reason: str = ""
 ) -> ModelVersion:
-    """Return the version made of the bundle in this folder: verified, proven, copied.
+    """Return the version made of the bundle in this folder: verified, proven, kept.
 
     The same bundle a second time is verified too, gives the version that there is and changes
     nothing (files that went missing are put back). The first registered model becomes the default
@@ -64,11 +61,11 @@ def register(
     with _faults_as_refusals():
         bundle.verify()
     version = _registered(bundle)
-    proven = version is None or not _is_in_place(bundle)
+    proven = version is None or not _is_kept(bundle)
     if version is None:
         _check_labels(bundle.manifest)
     if proven:
-        _bring_into_place(bundle)
+        _keep(bundle)
     version = version or _enter(bundle, by)
     if activate:
         _activate(version, by=by, reason=reason, proven=proven)
@@ -169,63 +166,16 @@ def _registered(bundle: Bundle) -> ModelVersion | None:
     return versions.filter(model__name=bundle.manifest.name).first()
 
 
-def _place(bundle: Bundle) -> Path:
-    return Path(settings.BUNDLES_ROOT) / bundle.digest
-
-
-def _is_in_place(bundle: Bundle) -> bool:
-    """Whether the kept copy has all files in their sizes; activation checks the digests."""
-    place = _place(bundle)
-    sizes = {item.path: item.bytes for item in bundle.manifest.files}
-    try:
-        (place / bundles.MANIFEST).stat()
-        return all((place / path).stat().st_size == size for path, size in sizes.items())
-    except FileNotFoundError:
-        return False
-
-
-def _bring_into_place(bundle: Bundle) -> None:
-    """Copy the verified bundle beside its place, prove the copy, then rename it to its place."""
-    root = Path(settings.BUNDLES_ROOT)
+def _is_kept(bundle: Bundle) -> bool:
+    """Whether all files are kept in their sizes; activation checks the digests."""
     with _faults_as_refusals():
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=root) as incoming:
-            copy = _copy(bundle, Path(incoming) / "bundle")
-            serving.prove(copy)
-            _swap_in(copy, _place(bundle), Path(incoming) / "replaced")
+        return bundle_storage.is_kept(bundle)
 
 
-def _copy(bundle: Bundle, target: Path) -> Bundle:
-    for path in [bundles.MANIFEST, *(item.path for item in bundle.manifest.files)]:
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle.root / path, target / path)
-    copy = Bundle.open(target)
-    if copy.digest != bundle.digest:
-        sentence = "The bundle's manifest changed while it was being copied."
-        raise BundleError(bundles.Fault.FILE_CHANGED, sentence)
-    copy.verify()
-    return copy
-
-
-def _swap_in(copy: Bundle, place: Path, aside: Path) -> None:
-    if place.exists():
-        if _is_whole(place):
-            return
-        place.rename(aside)
-    try:
-        copy.root.rename(place)
-    except OSError:
-        # Another process brought the same bundle meanwhile: just as good, if it is whole.
-        if not _is_whole(place):
-            raise
-
-
-def _is_whole(place: Path) -> bool:
-    try:
-        Bundle.open(place).verify()
-    except BundleError:
-        return False
-    return True
+def _keep(bundle: Bundle) -> None:
+    """Copy the verified bundle, prove the copy, keep it."""
+    with _faults_as_refusals():
+        bundle_storage.keep(bundle, serving.prove)
 
 
 def _enter(bundle: Bundle, by: User | None) -> ModelVersion:
@@ -303,13 +253,8 @@ def _activate(
 
 def _prove(version: ModelVersion) -> None:
     """Verify and prove the kept copy in this process; RegistryError if it is not as it must be."""
-    bundle = _open(version.bundle_root)
     with _faults_as_refusals():
-        if bundle.digest != version.bundle_digest:
-            sentence = f"Expected the manifest of {version} unchanged. Received: another one"
-            raise BundleError(bundles.Fault.FILE_CHANGED, sentence)
-        bundle.verify()
-        serving.prove(bundle)
+        serving.prove(version.fetch_bundle())
 
 
 def _switch(

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from classifier import carrying, storage, tasks, visitors
-from classifier.models import StorageState, Upload
+from classifier.models import Prediction, StorageState, StoredAnswer, Upload
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -33,6 +33,13 @@ def delete_picture(instance: Upload, **kwargs: Any) -> None:
     elif instance.storage_state == StorageState.WAITING:
         later = timezone.now() + carrying.LEASE
         tasks.delete_from_cloud.using(run_after=later).enqueue(key)
+
+
+@receiver(post_delete, sender=Prediction)
+def forget_stored_answers(instance: Prediction, **kwargs: Any) -> None:
+    """Delete what was stored for a repeated request that tells of a deleted prediction."""
+    answers = StoredAnswer.objects.filter(person=instance.owner_id)
+    answers.filter(body__contains=str(instance.pk)).delete()
 
 
 # --- Signing in: what the visitor did before belongs to the user from now on --------------------

@@ -11,6 +11,7 @@ it, and it dies at import of a CLOUDINARY_URL that a system check explains bette
 
 import errno
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ import urllib3
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile, File
-from django.core.files.storage import Storage, default_storage, storages
+from django.core.files.storage import FileSystemStorage, Storage, default_storage, storages
 
 from classifier.models import StorageState, Upload
 
@@ -74,6 +75,36 @@ class CloudRefused(StorageUnavailable):
     """The cloud said no, and will say so again until somebody changes something."""
 
 
+class PictureFolder(FileSystemStorage):
+    """The folder of pictures here. Their names are random, and never taken already.
+
+    Django's own asks first whether a name is free and makes its folders before each write; here
+    both are done only where the write itself says that they are needed.
+    """
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Return the name as it is; saving under one that is taken raises FileExistsError."""
+        return name
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        path = self.path(name)
+        try:
+            descriptor = _create(path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            descriptor = _create(path)
+        with open(descriptor, "wb") as file:
+            if self.file_permissions_mode is not None:
+                os.fchmod(descriptor, self.file_permissions_mode)
+            for chunk in content.chunks():
+                file.write(chunk)
+        return name
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
 def new_key(media_type: str) -> str:
     """Return a name that nobody can guess (128 random bits), in one of 65,536 folders."""
     token = secrets.token_hex(16)
@@ -90,6 +121,8 @@ def keep(content: bytes, media_type: str) -> str:
     key = new_key(media_type)
     try:
         return default_storage.save(key, ContentFile(content))
+    except FileExistsError as exc:  # somebody else's, which stays
+        raise _local_error(exc) from exc
     except OSError as exc:
         with suppress(OSError):
             default_storage.delete(key)

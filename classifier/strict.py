@@ -27,6 +27,7 @@ class Fault(StrEnum):
     GOLDEN_MISMATCH = "golden_mismatch"
     OUTPUT_INVALID = "output_invalid"
     RUNTIME_FAILED = "runtime_failed"
+    STORAGE_FAILED = "storage_failed"
 
 
 class BundleError(Exception):

@@ -6,6 +6,7 @@ An empty variable counts as one that is not set, so that ``NAME=`` may stand in 
 """
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+SECONDS_IN = {"s": 1, "min": 60, "h": 3600, "day": 86_400}
 # The lines that django-environ takes; of others it only warns, and repeats them.
 ASSIGNMENT = re.compile(r"(?:export )?[A-Za-z_0-9]+=.*")
 CLOUDINARY_OPTIONS = frozenset(
@@ -68,6 +70,22 @@ class Environment:
             raise nonsense(name, expected, text)
         return number
 
+    def rate(self, name: str, default: str = "off") -> tuple[int, int] | None:
+        """So many in so many seconds, from text such as ``60/min``; None for ``off``."""
+        text = self.text(name, default)
+        if text.lower() == "off":
+            return None
+        count, _, unit = text.partition("/")
+        seconds = SECONDS_IN.get(unit.strip().lower())
+        count = count.strip()
+        if seconds is None or not re.fullmatch(r"[1-9][0-9]{0,6}", count, re.ASCII):
+            raise nonsense(
+                name,
+                "a number from 1 to 9999999 per s, min, h or day, such as 60/min, or off",
+                text,
+            )
+        return int(count), seconds
+
     def words(self, name: str, default: Iterable[str] = ()) -> list[str]:
         """A comma-separated list; blanks around each word are dropped."""
         text = self.text(name)
@@ -78,6 +96,20 @@ class Environment:
         if word not in (allowed := tuple(choices)):
             raise nonsense(name, " or ".join(allowed), word)
         return word
+
+    def options(self, name: str) -> dict[str, Any]:
+        """A JSON object; empty when unset. Nonsense is not repeated: it may hold a secret."""
+        text = self.text(name)
+        if not text:
+            return {}
+        try:
+            options = json.loads(text)
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            expected = 'a JSON object such as {"name": "value"}'
+            raise ImproperlyConfigured(f"{name} must be {expected}. Received: something else")
+        return options
 
     def path(self, name: str, default: Path, *, base: Path) -> Path:
         """An absolute path; a relative one is taken from ``base``."""

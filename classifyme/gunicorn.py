@@ -5,10 +5,15 @@ that waits for a slow client costs little. Nothing is loaded before the fork, so
 owns its runtimes and their threads.
 """
 
+import gc
 import os
+import struct
+import sys
 from pathlib import Path
+from typing import Any
 
-from classifyme.settings import HOST, PORT, env
+from classifier import metric_files
+from classifyme.settings import HOST, LOGGING, PORT, env
 
 wsgi_app = "classifyme.wsgi:application"
 bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
@@ -23,10 +28,50 @@ keepalive = 5
 max_requests = env.integer("WEB_MAX_REQUESTS", 0, minimum=0, maximum=10_000_000)
 max_requests_jitter = max_requests // 10
 
-accesslog = "-" if env.boolean("WEB_ACCESS_LOG", default=False) else None
+# Requests are logged by `classifyme.middleware`, without addresses and what clients say.
+accesslog = None
 errorlog = "-"
 loglevel = "warning"
+logconfig_dict = LOGGING
 # A worker proves that it lives by touching a file: not on a disk that may stall.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# Of glibc's memory arenas for threads, whose leftovers add up; MALLOC_ARENA_MAX would say the same
+# to the whole of a process' life.
+ARENAS = 2
 # Its default place is one for all installations of a user.
 control_socket_disable = True
+
+
+def on_starting(server: Any) -> None:
+    """Make the folder that the processes count in, before there is one of them."""
+    server.metrics_folder = metric_files.make()
+
+
+def on_exit(server: Any) -> None:
+    metric_files.remove(server.metrics_folder)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what a process that has ended counted: called in the parent."""
+    try:
+        metric_files.bury(worker.pid, server.metrics_folder)
+    except (OSError, ValueError, RuntimeError, struct.error):
+        # Without its figures the server serves on; without the parent it would not.
+        server.log.exception("What process %s counted is lost.", worker.pid)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to serve: called in each process once the application stands there."""
+    from classifier import memory, serving
+
+    memory.bound_arenas(ARENAS)
+    # What stands by now stays: no collection needs to look at it again.
+    gc.collect()
+    gc.freeze()
+    serving.watch()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """End the thread that watches, in a process that came so far as to have one."""
+    if serving := sys.modules.get("classifier.serving"):
+        serving.unwatch()

@@ -41,7 +41,7 @@ ALLOWED_HOSTS = [
 HTTPS = env.boolean("HTTPS", default=False)
 SECURE_SSL_REDIRECT = env.boolean("SECURE_SSL_REDIRECT", default=HTTPS)
 # Health checks ask the process itself, over plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = env.integer(
     "SECURE_HSTS_SECONDS", 3600 if HTTPS else 0, minimum=0, maximum=63_072_000
 )
@@ -67,6 +67,11 @@ FILE_UPLOAD_PERMISSIONS = 0o640
 
 MEDIA_ROOT = env.path("MEDIA_ROOT", Path("var/media"), base=BASE_DIR)
 BUNDLES_ROOT = env.path("BUNDLES_ROOT", Path("var/bundles"), base=BASE_DIR)
+# Bundles that are kept elsewhere are fetched to here, by all processes of this machine together.
+BUNDLE_CACHE = env.path("BUNDLE_CACHE", Path("var/bundle-cache"), base=BASE_DIR)
+BUNDLE_CACHE_BYTES = env.integer(
+    "BUNDLE_CACHE_BYTES", 5_000_000_000, minimum=0, maximum=1_000_000_000_000_000
+)
 DATASETS_ROOT = env.path("DATASETS_ROOT", Path("var/datasets"), base=BASE_DIR)
 RUNS_ROOT = env.path("RUNS_ROOT", Path("var/runs"), base=BASE_DIR)
 STATIC_ROOT = env.path("STATIC_ROOT", Path("var/static"), base=BASE_DIR)
@@ -79,12 +84,17 @@ CLOUDINARY_FOLDER = env.text("CLOUDINARY_FOLDER", "classifyme")
 CLOUDINARY_TIMEOUT_SECONDS = env.integer("CLOUDINARY_TIMEOUT_SECONDS", 20, minimum=1, maximum=600)
 
 STORAGES: dict[str, dict[str, object]] = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {"BACKEND": "classifier.storage.PictureFolder"},
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
         # They are for everybody; FILE_UPLOAD_PERMISSIONS would hide from the user of an image
         # what was collected while the image was built.
         "OPTIONS": {"file_permissions_mode": 0o644},
+    },
+    # Any Django storage: of one that is no folder of this machine, bundles are fetched.
+    "bundles": {
+        "BACKEND": env.text("BUNDLES_STORAGE", "classifier.bundle_storage.BundlesFolder"),
+        "OPTIONS": env.options("BUNDLES_STORAGE_OPTIONS"),
     },
 }
 if CLOUDINARY_ACCOUNT.configured:
@@ -105,11 +115,58 @@ if CLOUDINARY_ACCOUNT.configured:
 RUNTIME: dict[str, Any] = {
     "BACKEND": env.text("RUNTIME_BACKEND", "classifier.runtimes.onnx.OnnxRuntime"),
     # One thread an inference: the processes and threads of the web server fill the cores.
-    "OPTIONS": {"threads": env.integer("RUNTIME_THREADS", 1, minimum=1, maximum=256)},
+    "OPTIONS": {
+        "threads": env.integer("RUNTIME_THREADS", 1, minimum=1, maximum=256),
+        **env.options("RUNTIME_OPTIONS"),
+    },
 }
+# What `manage.py classify` does with a whole folder; 0 threads: one for each core.
+BULK_THREADS = env.integer("BULK_THREADS", 0, minimum=0, maximum=256)
+BULK_BATCH_SIZE = env.integer("BULK_BATCH_SIZE", 32, minimum=1, maximum=4096)
 ACTIVE_VERSION_POLL_SECONDS = env.decimal(
     "ACTIVE_VERSION_POLL_SECONDS", 0.5, minimum=0.0, maximum=60.0
 )
+# Versions that stay loaded in each process beside the active ones, when they are asked for.
+SERVING_EXTRA_VERSIONS = env.integer("SERVING_EXTRA_VERSIONS", 2, minimum=0, maximum=64)
+# Whether a web process loads the active versions of all registered models when it starts.
+SERVING_PRELOAD = env.boolean("SERVING_PRELOAD", default=True)
+
+# --- Pictures that a request names by their URL -------------------------------------------------
+
+URL_FETCHING = env.boolean("URL_FETCHING", default=True)
+URL_FETCHING_ALLOWED_HOSTS = env.words("URL_FETCHING_ALLOWED_HOSTS")
+URL_FETCHING_PRIVATE_HOSTS = env.words("URL_FETCHING_PRIVATE_HOSTS")
+URL_FETCHING_SECONDS = env.decimal("URL_FETCHING_SECONDS", 10.0, minimum=0.1, maximum=120.0)
+# Of a process' threads so many may wait for the servers of others.
+URL_FETCHING_CONCURRENCY = env.integer("URL_FETCHING_CONCURRENCY", 2, minimum=1, maximum=256)
+
+# --- The API ----------------------------------------------------------------------------------
+
+API_ANONYMOUS = env.boolean("API_ANONYMOUS", default=True)
+API_RATE_PER_TOKEN = env.rate("API_RATE_PER_TOKEN")
+# On from the start: without a token anybody may call, and nobody knows who it is.
+API_RATE_PER_ADDRESS = env.rate("API_RATE_PER_ADDRESS", "1200/min")
+API_BATCH_MAX_ITEMS = env.integer("API_BATCH_MAX_ITEMS", 32, minimum=1, maximum=1000)
+API_BATCH_MAX_BYTES = env.integer(
+    "API_BATCH_MAX_BYTES", 100_000_000, minimum=1_000, maximum=2_000_000_000
+)
+# Django counts the files of any request; one more, so that ours is the answer to too many.
+DATA_UPLOAD_MAX_NUMBER_FILES = API_BATCH_MAX_ITEMS + 1
+PREDICT_MODEL = env.text("PREDICT_MODEL", "front-back")
+# Pages of these origins may call the API from a browser; they never send cookies along.
+API_CORS_ORIGINS = env.words("API_CORS_ORIGINS")
+CORS_ALLOW_ALL_ORIGINS = API_CORS_ORIGINS == ["*"]
+CORS_ALLOWED_ORIGINS = [] if CORS_ALLOW_ALL_ORIGINS else API_CORS_ORIGINS
+CORS_URLS_REGEX = r"^/(?:api/|predict/?$)"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["DELETE", "GET", "HEAD", "POST"]
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "content-type", "idempotency-key", "if-none-match"),
+]
+CORS_EXPOSE_HEADERS = [
+    *("ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    "X-Request-ID",
+]
 
 # --- Database and background tasks ------------------------------------------------------------
 
@@ -156,14 +213,18 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "django_htmx",
     "django_tasks_db",
     "classifier",
     "training",
 ]
 MIDDLEWARE = [
+    "classifyme.middleware.ObservationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if API_CORS_ORIGINS else []),
+    "classifier.api.middleware.ApiMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "classifyme.middleware.RequestLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -225,23 +286,39 @@ SECURE_CSP: dict[str, list[str]] = {
 if CLOUDINARY_ACCOUNT.configured:
     SECURE_CSP["img-src"].append(CLOUDINARY_ACCOUNT.delivery_origin)
 
+# --- Monitoring and logs ------------------------------------------------------------------------
+
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+LOG_FORMAT = env.choice("LOG_FORMAT", "line", ["line", "json"])
+LOG_REQUESTS = env.boolean("LOG_REQUESTS", default=True)
+LOG_ADDRESSES = env.boolean("LOG_ADDRESSES", default=False)
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"refusals": {"()": "classifyme.logs.RefusalInOneLine"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {request_id} {name}: {message}", "style": "{"},
+        "json": {"()": "classifyme.logs.json_lines"},
+    },
+    "filters": {
+        "request_id": {"()": "classifyme.logs.WithRequestId"},
+        "refusals": {"()": "classifyme.logs.RefusalInOneLine"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["refusals"],
+            "formatter": LOG_FORMAT,
+            "filters": ["request_id", "refusals"],
         }
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # Django's own console handler speaks only under DEBUG; let everything go through ours.
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # A line for each request, with all that its address says; ours says less.
+        "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
+        "classifyme.requests": {"level": LOG_LEVEL if LOG_REQUESTS else "ERROR"},
+        "gunicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
         # Warns of the body of every answer to HEAD, which Django leaves to the server to drop.
         "gunicorn.http.wsgi": {"level": "ERROR"},
     },

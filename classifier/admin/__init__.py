@@ -6,9 +6,9 @@ use cases: a version is activated, rolled back, archived; an upload is deleted w
 
 from django.contrib import admin
 
-from classifier.admin import records, registered_models, versions
+from classifier.admin import records, registered_models, tokens, versions
 
-__all__ = ["records", "registered_models", "versions"]
+__all__ = ["records", "registered_models", "tokens", "versions"]
 
 admin.site.site_header = "ClassifyMe"
 admin.site.site_title = "ClassifyMe admin"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from classifier import registry
 from classifier.admin import sheets
 from classifier.admin.base import ReadOnlyAdmin, badge, moment, person
 from classifier.admin.switching import Switch, confirm
-from classifier.bundles import Bundle, BundleError
+from classifier.bundles import BundleError
 from classifier.models import ModelVersion
 from classifier.registry import RegistryError
 
@@ -192,11 +192,12 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
         if not self.has_view_permission(request):
             raise PermissionDenied
         version = get_object_or_404(ModelVersion, pk=version_id)
+        if name not in _report(version.manifest):
+            raise Http404("This version's report has no such file.")
         try:
-            report = _report(version.open_bundle())
-            opened = report[name].open("rb")
-        except (BundleError, KeyError, OSError) as error:
-            raise Http404("This version's report has no such file.") from error
+            opened = version.open_file(name)
+        except BundleError as error:
+            raise Http404(str(error)) from error
         content_type = REPORT_TYPES.get(PurePosixPath(name).suffix)
         return FileResponse(
             opened,
@@ -222,23 +223,18 @@ def _refusal(version: ModelVersion) -> str | None:
     return None
 
 
-def _report(bundle: Bundle) -> dict[str, Path]:
-    """Return the report's files by their path in the manifest."""
-    return {
-        file.path: bundle.root / file.path
-        for file in bundle.manifest.files
-        if file.role == "report"
-    }
+def _report(manifest: dict[str, Any]) -> list[str]:
+    """Return the paths of the report's files in the bundle."""
+    return [file["path"] for file in manifest["files"] if file["role"] == "report"]
 
 
 def _sheet(version: ModelVersion) -> dict[str, Any]:
     """Return all that the version's page prints."""
     manifest = version.manifest
-    report = [file["path"] for file in manifest["files"] if file["role"] == "report"]
     return {
         "metrics": sheets.metrics(manifest),
         "per_class": sheets.per_class(manifest),
-        "pictures": sheets.pictures(report),
+        "pictures": sheets.pictures(_report(manifest)),
         "facts": sheets.facts(manifest),
         "files": manifest["files"],
         "model_card": _model_card(version),
@@ -247,11 +243,10 @@ def _sheet(version: ModelVersion) -> dict[str, Any]:
 
 def _model_card(version: ModelVersion) -> str:
     """Return the model card as it stands in the bundle, or why it cannot be read."""
+    if MODEL_CARD not in _report(version.manifest):
+        return ""
     try:
-        card = _report(version.open_bundle()).get(MODEL_CARD)
-        if card is None:
-            return ""
-        with card.open("rb") as opened:
+        with version.open_file(MODEL_CARD) as opened:
             return opened.read(MODEL_CARD_BYTES).decode(errors="replace")
     except (BundleError, OSError) as error:
         return f"The bundle cannot be read: {error}"

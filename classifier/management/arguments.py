@@ -1,5 +1,6 @@
 """What people name on the command line, looked up; a CommandError with exit code 2 if not there."""
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,13 @@ from classifier.models import ModelVersion, RegisteredModel
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def add_who_and_why(parser: CommandParser) -> None:
@@ -45,6 +53,21 @@ def version_numbered(model: RegisteredModel, number: str | None) -> ModelVersion
         sentence = f"Expected the number of a version of {model.name} (there are: {known}). "
         raise CommandError(f"{sentence}Received: {number!r}", returncode=2)
     return version
+
+
+def active_version(model: RegisteredModel) -> ModelVersion:
+    version = model.active_version
+    if version is None:
+        sentence = f"{model} has no active version. manage.py activate_model activates one."
+        raise CommandError(sentence, returncode=2)
+    return version
+
+
+def version_named(text: str) -> ModelVersion:
+    """Return the version that "cifar10:2" names, the active one for "cifar10" alone."""
+    name, colon, number = text.partition(":")
+    model = model_named(name)
+    return version_numbered(model, number) if colon else active_version(model)
 
 
 def user_named(username: str | None) -> "User | None":

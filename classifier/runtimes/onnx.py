@@ -1,16 +1,24 @@
 """ONNX Runtime on the CPU: small, quick to start, and shared by threads."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from classifier.runtimes.base import Images, Probabilities, Runtime, RuntimeFault
-
-INPUT = "image"
-OUTPUT = "probabilities"
+from classifier.runtimes.base import (
+    INPUT,
+    OUTPUT,
+    Images,
+    Options,
+    Probabilities,
+    Runtime,
+    RuntimeFault,
+    check_count,
+    check_images,
+)
 
 # What the binding raises: a family without a base class of its own, and a plain RuntimeError
 # where the C++ side throws (out of memory, a broken graph).
@@ -27,17 +35,40 @@ _LIBRARY_ERRORS: tuple[type[Exception], ...] = (
 class OnnxRuntime(Runtime):
     """A model.onnx with the input "image" (uint8, (N, H, W, 3)) and the output "probabilities".
 
-    `threads` is how many cores one `predict` may use: None takes all of them, which pays for a
-    single caller; a web server with many threads of its own is better off with 1.
-    Raises RuntimeFault if the file is no such network.
+    Args:
+        threads: how many cores one `predict` may use. None takes all of them, which pays for a
+            single caller; a web server with many threads of its own is better off with 1.
+        spinning: with several threads, wait for work without sleeping. It answers a lone caller a
+            little sooner and burns the cores that other threads of the web server need.
+        arena: keep the memory of the largest batch seen for the next one. It saves asking the
+            system for it each time, and is not given back while the version serves.
+        memory_pattern: lay out the buffers of a batch size once and for all. It takes one block
+            for each size of batch that was ever seen.
+        prepacking: keep the weights in the order that the CPU reads them in, beside the others.
+
+    What each of them is worth here, `manage.py benchmark_runtimes` measures. Raises RuntimeFault
+    if the file is no such network, ValueError for options out of range.
     """
 
-    def __init__(self, model_path: Path, *, threads: int | None = None) -> None:
-        if threads is not None and (isinstance(threads, bool) or threads < 1):
-            raise ValueError(f"Expected threads to be at least 1, or None. Received: {threads!r}")
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        threads: int | None = None,
+        spinning: bool = False,
+        arena: bool = False,
+        memory_pattern: bool = True,
+        prepacking: bool = True,
+    ) -> None:
+        switches = {
+            "spinning": spinning,
+            "arena": arena,
+            "memory_pattern": memory_pattern,
+            "prepacking": prepacking,
+        }
         try:
             session = onnxruntime.InferenceSession(
-                model_path, _options(threads), providers=["CPUExecutionProvider"]
+                model_path, _options(threads, switches), providers=["CPUExecutionProvider"]
             )
         except _LIBRARY_ERRORS as exc:
             raise RuntimeFault(f"ONNX Runtime cannot load {model_path.name}: {exc}") from exc
@@ -45,17 +76,17 @@ class OnnxRuntime(Runtime):
         self._session: onnxruntime.InferenceSession | None = session
         self._closing = threading.Lock()
 
+    @classmethod
+    def for_callers(cls, options: Options, callers: int) -> Options:
+        """Return the options with one thread: each caller's own, in a session that all share."""
+        return {**options, "threads": 1}
+
     def predict(self, images: Images) -> Probabilities:
         """Return float32 probabilities of shape (N, K) for uint8 pictures of (N, H, W, 3)."""
         session = self._session
         if session is None:
             raise RuntimeFault("This runtime was closed.")
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self._side:
-            height, width, channels = self._side
-            raise ValueError(
-                f"Expected uint8 pictures of shape (N, {height}, {width}, {channels}). "
-                f"Received: {images.dtype} of shape {images.shape}"
-            )
+        check_images(images, self._side)
         try:
             (probabilities,) = session.run([OUTPUT], {INPUT: images})
         except _LIBRARY_ERRORS as exc:
@@ -68,17 +99,29 @@ class OnnxRuntime(Runtime):
             self._session = None
 
 
-def _options(threads: int | None) -> onnxruntime.SessionOptions:
+def _options(threads: int | None, switches: Mapping[str, bool]) -> onnxruntime.SessionOptions:
+    """Return the session's options. All others stay at the library's own defaults.
+
+    See https://onnxruntime.ai/docs/performance/tune-performance/threading.html and, on the arena,
+    https://github.com/microsoft/onnxruntime/issues/11627. The graph is optimised in full, which is
+    the default: less would only spare time when loading.
+    """
+    if threads is not None:
+        check_count("threads", threads)
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"Expected {name} to be true or false. Received: {value!r}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # Spinning threads answer a lone caller a little sooner and burn the cores that other
-    # threads of the web server need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena keeps the largest batch it has ever seen for good, once per session; the memory
-    # of a switch would stay doubled.
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = switches["arena"]
+    options.enable_mem_pattern = switches["memory_pattern"]
+    for key, value in (
+        ("session.intra_op.allow_spinning", switches["spinning"]),
+        ("session.disable_prepacking", not switches["prepacking"]),
+    ):
+        options.add_session_config_entry(key, str(int(value)))
     options.log_severity_level = 3  # errors: warnings about a graph are not for the web's log
     return options
 

@@ -10,13 +10,22 @@ from classifier.runtimes.base import Images, Probabilities, Runtime, RuntimeFaul
 class RecordingRuntime(Runtime):
     """Gives the first of `classes` labels `certainty` and spreads the rest over the others.
 
-    Loads nothing. `asked` holds the shape of every array it was given.
+    Loads nothing. `asked` holds the shape of every array it was given. `threads` is there because
+    settings give it to every engine.
     """
 
-    def __init__(self, model_path: Path, *, classes: int = 3, certainty: float = 0.9) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        classes: int = 3,
+        certainty: float = 0.9,
+        threads: int | None = None,
+    ) -> None:
         if classes < 2:
             raise ValueError(f"Expected classes to be at least 2. Received: {classes!r}")
         self.model_path = model_path
+        self.threads = threads
         self.asked: list[tuple[int, ...]] = []
         self.closed = False
         self._row = np.full(classes, (1 - certainty) / (classes - 1), dtype=np.float32)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
 from classifier import bundles, imaging
@@ -35,18 +35,20 @@ def make_bundle(
     rotate: int = 0,
     side: int = 32,
     accuracy: float = 0.95,
+    ballast: int = 0,
     **fields: Any,
 ) -> Bundle:
     """Write a valid bundle into `path` and return it; the same arguments give the same digest.
 
     Another `seed` gives other weights that still know a red picture from a green one. With
-    `rotate=1` red pictures are called "green", green ones "blue", blue ones "red". `fields` go to
+    `rotate=1` red pictures are called "green", green ones "blue", blue ones "red". `ballast` is how
+    many float32 numbers the network carries that change nothing but its weight. `fields` go to
     `bundles.Description` as they are (temperature, tolerance, confidence, ...).
     """
     weights = _weights(len(labels), seed, rotate)
     spec = imaging.InputSpec(height=side, width=side)
     path.mkdir(parents=True, exist_ok=True)
-    save_network(path / "model.onnx", weights, side=side)
+    save_network(path / "model.onnx", weights, side=side, ballast=ballast)
     _save_golden(path / "golden", weights, spec)
     _save_report(path / "report", labels, accuracy)
     defaults: dict[str, Any] = {
@@ -84,6 +86,7 @@ def save_network(
     weights: NDArray[np.float32],
     *,
     side: int = 32,
+    ballast: int = 0,
     last: str = "Softmax",
     input_name: str = "image",
     input_type: int = TensorProto.UINT8,
@@ -93,22 +96,38 @@ def save_network(
     `last`, `input_name` and `input_type` are there to write networks that must be refused.
     """
     classes = weights.shape[1]
+    constants = [numpy_helper.from_array(weights, "weights")]
     nodes = [
         helper.make_node("Cast", [input_name], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[1, 2], keepdims=0),
         helper.make_node("MatMul", ["means", "weights"], ["logits"]),
         helper.make_node(last, ["logits"], ["probabilities"]),
     ]
+    if ballast:
+        nodes[2:3] = _carrying(ballast, classes, constants)
     graph = helper.make_graph(
         nodes,
         "mean_colour",
         [helper.make_tensor_value_info(input_name, input_type, ["N", side, side, 3])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])],
-        [numpy_helper.from_array(weights, "weights")],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def _carrying(ballast: int, classes: int, constants: list[TensorProto]) -> list[NodeProto]:
+    """Return nodes from means to logits that also multiply by a large matrix of zeros."""
+    constants.append(numpy_helper.from_array(np.zeros((3, ballast // 3), np.float32), "ballast"))
+    constants.append(numpy_helper.from_array(np.zeros(classes, np.float32), "nothing"))
+    return [
+        helper.make_node("MatMul", ["means", "weights"], ["answers"]),
+        helper.make_node("MatMul", ["means", "ballast"], ["carried"]),
+        helper.make_node("ReduceSum", ["carried"], ["zero"], keepdims=0),
+        helper.make_node("Mul", ["zero", "nothing"], ["nothings"]),
+        helper.make_node("Add", ["answers", "nothings"], ["logits"]),
+    ]
 
 
 def probabilities(images: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:

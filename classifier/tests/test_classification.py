@@ -19,7 +19,7 @@ from django_tasks_db.models import DBTaskResult
 from PIL import Image
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from classifier import classification, imaging, registry, serving, storage
+from classifier import classification, imaging, registry, rows, serving, storage
 from classifier.classification import classify, clean_filename
 from classifier.models import ModelVersion, Prediction, RegisteredModel, StorageState, Upload
 from classifier.runtimes import RuntimeFault
@@ -190,12 +190,16 @@ def test_a_full_disk_records_nothing(
 def test_a_picture_whose_record_fails_is_not_left_behind(
     version: ModelVersion, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        assert len(kept_files(media_root)) == 1
-        raise DatabaseError("the database is away")
+    insert = rows.insert
 
-    monkeypatch.setattr(Prediction, "save", refuse)
-    with pytest.raises(DatabaseError):
+    def refuse(row: Upload | Prediction) -> None:
+        assert len(kept_files(media_root)) == 1
+        if isinstance(row, Prediction):
+            raise DatabaseError("the database is away")
+        insert(row)
+
+    monkeypatch.setattr(rows, "insert", refuse)
+    with pytest.raises(DatabaseError, match="away"):
         send()
     assert kept_files(media_root) == []
     assert not Upload.objects.exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier import golden, serving
+from classifier import bundles, golden, imaging, serving
 from classifier.bundles import Bundle, BundleError, Fault
 from classifier.runtimes import Images, Probabilities, Runtime, RuntimeFault
 from classifier.runtimes.onnx import OnnxRuntime
@@ -127,3 +127,42 @@ def test_a_bundle_whose_network_is_broken_is_not_proven(bundle: Bundle) -> None:
     with pytest.raises(BundleError) as caught:
         serving.prove(rewritten(bundle))
     assert caught.value.code == Fault.RUNTIME_FAILED
+
+
+def test_an_engine_of_less_precision_is_forgiven_more(bundle: Bundle) -> None:
+    def shift(answers: Probabilities) -> Probabilities:
+        return (answers * 0.97 + 0.01).astype(np.float32)
+
+    with Spoilt(bundle, shift) as runtime:
+        runtime.precision = "bf16"
+        assert golden.prove(bundle, runtime) == pytest.approx(0.0181, abs=1e-4)
+
+
+def test_an_engine_of_less_precision_is_not_forgiven_everything(bundle: Bundle) -> None:
+    def shift(answers: Probabilities) -> Probabilities:
+        return (answers * 0.94 + 0.02).astype(np.float32)
+
+    with Spoilt(bundle, shift) as runtime:
+        runtime.precision = "bf16"
+        with pytest.raises(BundleError, match=r"within 0\.02"):
+            golden.prove(bundle, runtime)
+
+
+def test_an_engine_of_less_precision_names_the_same_labels(tmp_path: Path) -> None:
+    """Two labels that are nearly as probable: a small difference makes it the other one."""
+    bundle = make_bundle(tmp_path / "even")
+    weights = np.zeros((3, 3), dtype=np.float32)
+    weights[:, 0] = 1e-5
+    save_network(bundle.root / "model.onnx", weights)
+    with OnnxRuntime(bundle.file("serve"), threads=1) as exact:
+        outputs = {}
+        for example in bundle.golden():
+            array, _ = imaging.load(example.content, bundle.manifest.input)
+            outputs[example.name] = exact.predict(array[np.newaxis])[0]
+    np.savez(bundle.root / bundles.GOLDEN_OUTPUTS, allow_pickle=False, **outputs)
+    even = rewritten(bundle)
+
+    with Spoilt(even, lambda answers: answers[:, [1, 0, 2]]) as runtime:
+        runtime.precision = "bf16"
+        with pytest.raises(BundleError, match="Expected 'red' for the picture 'green'"):
+            golden.prove(even, runtime)

@@ -87,6 +87,24 @@ def test_a_full_disk_is_told_apart_and_leaves_no_half_picture(
     assert kept_files(media_root) == []
 
 
+def test_a_name_that_is_taken_is_refused_and_its_picture_stays(
+    media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = storage.keep(PICTURE, "image/jpeg")
+    monkeypatch.setattr(storage, "new_key", lambda media_type: key)
+    with pytest.raises(storage.StorageUnavailable):
+        storage.keep(b"another", "image/jpeg")
+    assert (media_root / key).read_bytes() == PICTURE
+
+
+def test_a_kept_picture_has_the_permissions_that_the_settings_name(
+    media_root: Path, settings: Settings
+) -> None:
+    settings.FILE_UPLOAD_PERMISSIONS = 0o604
+    key = storage.keep(PICTURE, "image/jpeg")
+    assert (media_root / key).stat().st_mode & 0o777 == 0o604
+
+
 def test_a_folder_that_may_not_be_written_to_is_a_sentence(
     media_root: Path, settings: Settings
 ) -> None:

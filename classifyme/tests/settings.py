@@ -22,10 +22,13 @@ os.environ.update(
     SECRET_KEY="only-for-tests-and-long-enough-to-be-taken-for-a-key",
     MEDIA_ROOT=str(_root / "media"),
     BUNDLES_ROOT=str(_root / "bundles"),
+    BUNDLE_CACHE=str(_root / "bundle-cache"),
     STATIC_ROOT=str(_root / "static"),
     # Not `:memory:`: pytest-django's live server may look before the test database has its own
     # name, and would share one connection among all threads, which crashes SQLite.
     DATABASE_URL=os.environ.get("TEST_DATABASE_URL", f"sqlite:///{_root / 'unused.sqlite3'}"),
+    # What counts calls is switched on by the tests of counting.
+    API_RATE_PER_ADDRESS="off",
     # A live server's threads must not hold a test database open past the test.
     DATABASE_CONN_MAX_AGE="0",
 )

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage
@@ -16,9 +17,11 @@ def ids(messages: list[CheckMessage]) -> list[str | None]:
 def test_the_tests_own_settings_pass(settings: Settings) -> None:
     for check in (
         checks.check_cloudinary,
+        checks.check_fetching_hosts,
         checks.check_folders,
         checks.check_host_names,
         checks.check_hosts,
+        checks.check_metrics_token,
         checks.check_proxy,
         checks.check_runtime,
     ):
@@ -45,6 +48,50 @@ def test_a_folder_that_is_a_file_is_an_error(settings: Settings, tmp_path: Path,
 def test_a_folder_that_is_not_there_yet_is_fine(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "not" / "yet"
     assert checks.check_folders(None) == []
+
+
+FAR = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        None,
+        {"BACKEND": "nowhere.Storage"},
+        {"BACKEND": "pathlib.nowhere"},
+        {**FAR, "OPTIONS": {"bucket_name": "models"}},
+    ],
+)
+def test_a_storage_of_bundles_that_cannot_be_made_is_an_error(
+    settings: Settings, storage: dict[str, Any] | None
+) -> None:
+    others = {name: value for name, value in settings.STORAGES.items() if name != "bundles"}
+    settings.STORAGES = others | ({"bundles": storage} if storage else {})
+    messages = checks.check_bundle_storage(None)
+    assert ids(messages) == ["classifier.E020"]
+    assert messages[0].msg.startswith("The bundle storage cannot be used: ")
+    assert checks.check_folders(None) == checks.check_bundle_cache(None) == []
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_where_it_is_used(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    settings.BUNDLE_CACHE = tmp_path / "file" / "below"
+    assert checks.check_folders(None) == []
+    settings.STORAGES = {**settings.STORAGES, "bundles": FAR}
+    messages = checks.check_folders(None)
+    assert ids(messages) == ["classifier.E002"]
+    assert messages[0].msg.startswith("BUNDLE_CACHE is not a folder")
+
+
+def test_a_cache_in_the_folder_of_what_is_kept_is_an_error_where_it_is_used(
+    settings: Settings,
+) -> None:
+    settings.BUNDLE_CACHE = settings.BUNDLES_ROOT
+    assert checks.check_bundle_cache(None) == []
+    settings.STORAGES = {**settings.STORAGES, "bundles": FAR}
+    assert ids(checks.check_bundle_cache(None)) == ["classifier.E021"]
 
 
 @pytest.mark.parametrize("backend", ["classifier.runtimes.nowhere.Engine", "pathlib.Path", "x"])
@@ -89,3 +136,22 @@ def test_a_redirect_that_would_go_in_circles_is_a_warning(settings: Settings) ->
     assert ids(checks.check_proxy(None)) == ["classifier.W002"]
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     assert checks.check_proxy(None) == []
+
+
+@pytest.mark.parametrize("name", ["URL_FETCHING_ALLOWED_HOSTS", "URL_FETCHING_PRIVATE_HOSTS"])
+def test_a_host_to_fetch_from_that_is_none_is_an_error(settings: Settings, name: str) -> None:
+    setattr(settings, name, ["a.example", "http://b.example/", ".c.example", "*.d.example"])
+    messages = checks.check_fetching_hosts(None)
+    assert ids(messages) == ["classifier.E030", "classifier.E030"]
+    assert messages[0].msg.startswith(name)
+    assert "'http://b.example/'" in messages[0].msg
+
+
+@pytest.mark.parametrize("token", ["short", "long-enough-\u00fc-but-not-ascii"])
+def test_a_metrics_token_that_can_be_guessed_is_an_error(settings: Settings, token: str) -> None:
+    settings.METRICS_TOKEN = token
+    messages = checks.check_metrics_token(None)
+    assert ids(messages) == ["classifier.E031"]
+    assert token not in messages[0].msg
+    settings.METRICS_TOKEN = "x" * 20
+    assert checks.check_metrics_token(None) == []

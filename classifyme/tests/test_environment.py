@@ -117,6 +117,23 @@ def test_it_refuses_a_malformed_database_url_and_repeats_nothing_of_it(
     assert caught.value.__suppress_context__
 
 
+def test_options_are_a_json_object(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.options("OPTIONS") == {}
+    monkeypatch.setenv("OPTIONS", '{"bucket_name": "models", "secure": true}')
+    assert env.options("OPTIONS") == {"bucket_name": "models", "secure": True}
+
+
+@pytest.mark.parametrize("text", ['{"secret_key": "hush"', '["hush"]', "hush", "null"])
+def test_options_that_are_none_are_refused_and_not_repeated(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("OPTIONS", text)
+    with pytest.raises(ImproperlyConfigured, match="OPTIONS must be a JSON object") as caught:
+        env.options("OPTIONS")
+    assert "hush" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 @pytest.mark.parametrize("line", ["hush", "hush = 1", " HUSH=1", "HUSH: hush", "export HUSH"])
 def test_a_line_of_an_env_file_that_sets_nothing_is_named_and_not_repeated(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], line: str

@@ -36,6 +36,7 @@ class Site:
             "BUNDLES_ROOT": str(folder / "bundles"),
             "DATABASE_URL": f"sqlite:///{folder}/db/classifyme.sqlite3",
             "ENV_FILE": "",
+            "LOG_REQUESTS": "false",
             "MEDIA_ROOT": str(folder / "media"),
             "PORT": str(self.port),
             "SECRET_KEY": "only-for-this-test",

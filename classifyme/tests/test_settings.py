@@ -73,6 +73,17 @@ def test_a_database_url_switches_to_postgresql() -> None:
     assert "transaction_mode" not in database.get("OPTIONS", {})
 
 
+def test_bundles_are_kept_in_their_folder_or_in_the_storage_that_is_named() -> None:
+    kept = settings_of()["STORAGES"]["bundles"]
+    assert kept == {"BACKEND": "classifier.bundle_storage.BundlesFolder", "OPTIONS": {}}
+    far = settings_of(
+        BUNDLES_STORAGE="storages.backends.s3.S3Storage",
+        BUNDLES_STORAGE_OPTIONS='{"bucket_name": "models"}',
+    )["STORAGES"]["bundles"]
+    assert far["BACKEND"] == "storages.backends.s3.S3Storage"
+    assert far["OPTIONS"] == {"bucket_name": "models"}
+
+
 def test_cloudinary_brings_its_storage_and_its_host_into_the_policy() -> None:
     settings = settings_of(CLOUDINARY_URL="cloudinary://1:s@demo")
     assert settings["STORAGES"]["cloud"]["OPTIONS"]["cloud_name"] == "demo"
@@ -96,8 +107,13 @@ def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
         ("IMAGE_MAX_PIXELS", "-1"),
         ("RUNTIME_THREADS", "0"),
         ("ACTIVE_VERSION_POLL_SECONDS", "often"),
+        ("BUNDLES_STORAGE_OPTIONS", "bucket"),
+        ("SERVING_EXTRA_VERSIONS", "-1"),
         ("DATABASE_URL", "var/db.sqlite3"),
         ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("URL_FETCHING", "sometimes"),
+        ("URL_FETCHING_SECONDS", "0"),
     ],
 )
 def test_nonsense_stops_the_start_and_names_the_variable(name: str, value: str) -> None:

@@ -13,6 +13,7 @@ from django.core.management import BaseCommand, CommandError, call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from classifier import bundle_storage
 from classifyme.folders import make_private, private_files
 
 
@@ -41,7 +42,8 @@ class Command(BaseCommand):
             self._collect_static()
 
     def _make_folders(self) -> None:
-        for name in ("MEDIA_ROOT", "BUNDLES_ROOT"):
+        bundles = "BUNDLES_ROOT" if bundle_storage.is_local() else "BUNDLE_CACHE"
+        for name in ("MEDIA_ROOT", bundles):
             with _writing(name):
                 make_private(Path(getattr(settings, name)))
 

@@ -1,0 +1,1 @@
+"""The HTTP API: what other programs call. `classifier.api.urls` puts it together."""

@@ -1,0 +1,74 @@
+"""Fetching as the settings allow it."""
+
+import threading
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from classifier import fetching, remote
+from classifier.fetching import FetchError
+from classifier.tests.odd_sites import answering, odd_site
+
+
+@pytest.fixture(autouse=True)
+def _short(settings: Settings) -> None:
+    settings.URL_FETCHING_SECONDS = 5.0
+
+
+def refusal(url: str, **options: Any) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        remote.fetch_picture(url, **options)
+    return caught.value
+
+
+def test_a_private_host_of_the_settings_is_asked(settings: Settings) -> None:
+    with odd_site() as site:
+        site.answer = answering(b"a picture")
+        url = f"http://127.0.0.1:{site.port}/cat.png"
+        assert refusal(url).code == "port_not_allowed"
+        settings.URL_FETCHING_PRIVATE_HOSTS = [f"127.0.0.1:{site.port}"]
+        fetched = remote.fetch_picture(url)
+        assert (fetched.content, fetched.filename) == (b"a picture", "cat.png")
+        settings.IMAGE_MAX_BYTES = 5
+        assert refusal(url).code == "too_many_bytes"
+
+
+def test_only_allowed_hosts_are_asked(settings: Settings) -> None:
+    settings.URL_FETCHING_ALLOWED_HOSTS = [".example.org"]
+    assert refusal("http://example.com/cat.png").code == "host_not_allowed"
+
+
+def test_it_can_be_switched_off(settings: Settings) -> None:
+    settings.URL_FETCHING = False
+    settings.URL_FETCHING_PRIVATE_HOSTS = ["127.0.0.1"]
+    assert refusal("http://127.0.0.1/cat.png").code == "disabled"
+
+
+def test_servers_that_take_their_time_do_not_take_all_threads(settings: Settings) -> None:
+    settings.URL_FETCHING_CONCURRENCY = 1
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slowly(connection: Any) -> None:
+        asked.set()
+        go_on.wait(10)
+        answering(b"late")(connection)
+
+    with odd_site() as site:
+        site.answer = slowly
+        url = f"http://127.0.0.1:{site.port}/"
+        settings.URL_FETCHING_PRIVATE_HOSTS = [f"127.0.0.1:{site.port}"]
+        first = threading.Thread(target=remote.fetch_picture, args=(url,))
+        first.start()
+        assert asked.wait(10)
+        assert refusal(url).code == "busy"
+        assert refusal(url, wait=0.05).code == "busy"
+        threading.Timer(0.05, go_on.set).start()
+        assert remote.fetch_picture(url, wait=10.0).content == b"late"
+        first.join()
+
+
+def test_the_settings_permit_no_network_as_a_whole() -> None:
+    assert remote.limits().permitted == ()
+    assert ip_network("127.0.0.0/8") not in fetching.FetchLimits(1, 1.0).permitted

@@ -10,7 +10,9 @@ COPY scripts/build-env scripts/find-python scripts/index_url.py scripts/poetry s
 COPY pyproject.toml poetry.lock ./
 
 FROM build AS build-web
-RUN scripts/build-env web && .venv/bin/python -m compileall -q .venv
+# docker build --build-arg EXTRAS="openvino heic" adds optional parts.
+ARG EXTRAS=""
+RUN EXTRAS="$EXTRAS" scripts/build-env web && .venv/bin/python -m compileall -q .venv
 
 FROM build AS build-training
 RUN scripts/build-env training && .venv-training/bin/python -m compileall -q .venv-training

@@ -12,7 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
-	@echo "Variables: HOST, PORT, PYTHON; and, for train and test, RECIPE and ARGS."
+	@echo "Variables: HOST, PORT, PYTHON; EXTRAS=openvino and the like for run; RECIPE and ARGS for"
+	@echo "train, test and bench."
 
 run: web-env ## Set everything up and serve on http://127.0.0.1:8000/ (PORT=, HOST=)
 	@$(WEB) scripts/serve.py

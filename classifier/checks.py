@@ -117,7 +117,7 @@ def check_runtime(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Chec
         if exc.name in RUNTIME_EXTRAS:
             hint = (
                 f"Install the extra `{exc.name}` into the environment that serves "
-                f"(poetry install --extras {exc.name}), or leave RUNTIME_BACKEND out."
+                f"(make run EXTRAS={exc.name}), or leave RUNTIME_BACKEND out."
             )
         message = f"RUNTIME_BACKEND cannot be imported: {exc}"
         return [Error(message, hint=hint, id="classifier.E003")]

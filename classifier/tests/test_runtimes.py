@@ -244,7 +244,26 @@ def test_openvino_is_exact_unless_somebody_proves_it_first(network: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "has_bf16", "expected"),
+    ("flags", "pays"), [({"avx512f", "avx512_bf16"}, False), ({"amx_bf16", "avx512_bf16"}, True)]
+)
+def test_bf16_pays_where_the_cpu_has_matrix_units_for_it(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], pays: bool
+) -> None:
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            return ["FP32", "BF16"]
+
+    monkeypatch.setattr(openvino, "_cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(openvino.openvino, "Core", Core)
+    openvino._bf16_pays.cache_clear()
+    try:
+        assert openvino._bf16_pays() is pays
+    finally:
+        openvino._bf16_pays.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("options", "pays", "expected"),
     [
         ({}, True, ["bf16", "f32"]),
         ({"precision": "auto"}, True, ["bf16", "f32"]),
@@ -253,10 +272,10 @@ def test_openvino_is_exact_unless_somebody_proves_it_first(network: Path) -> Non
         ({"precision": "bf16"}, False, ["bf16"]),
     ],
 )
-def test_openvino_tries_bf16_first_where_the_cpu_has_it(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], has_bf16: bool, expected: list[str]
+def test_openvino_tries_bf16_first_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], pays: bool, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(openvino, "_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(openvino, "_bf16_pays", lambda: pays)
 
     tried = OpenVinoRuntime.candidates({"threads": 2, **options})
 
@@ -317,7 +336,7 @@ def test_no_engine_is_imported_that_is_not_used() -> None:
 def test_a_version_is_served_in_bf16_if_that_proves_itself(
     colours: ModelVersion, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino, "_has_bf16", lambda: True)
+    monkeypatch.setattr(openvino, "_bf16_pays", lambda: True)
     settings.RUNTIME = {"BACKEND": OPENVINO, "OPTIONS": {"threads": 1}}
 
     served = serving.active(colours.model)
@@ -329,7 +348,7 @@ def test_a_version_is_served_in_bf16_if_that_proves_itself(
 def test_a_version_is_served_in_f32_where_bf16_is_too_far_off(
     colours: ModelVersion, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino, "_has_bf16", lambda: True)
+    monkeypatch.setattr(openvino, "_bf16_pays", lambda: True)
     monkeypatch.setattr(golden, "LARGEST_TOLERANCE", 0.0)
     settings.RUNTIME = {"BACKEND": OPENVINO, "OPTIONS": {"threads": 1}}
 
@@ -426,4 +445,4 @@ def test_a_check_says_which_extra_is_missing(
     (found,) = check_runtime(None)
 
     assert found.id == "classifier.E003"
-    assert "poetry install --extras openvino" in str(found.hint)
+    assert "make run EXTRAS=openvino" in str(found.hint)

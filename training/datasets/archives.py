@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 from training.datasets.dataset import DatasetError
 from training.datasets.disk import replacing
-from training.datasets.listings import Entry, Listing
+from training.datasets.listings import Entry, Listing, unpacked
 
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK"
@@ -136,7 +136,7 @@ def _in_zip(path: Path) -> Iterator[Member]:
             if not item.is_dir():
                 # At most the announced size is ever decompressed.
                 name = PurePosixPath(item.filename)
-                yield Member(path, name, item.file_size, partial(archive.read, item))
+                yield Member(path, name, item.file_size, partial(unpacked, archive, item))
 
 
 def _in_tar(path: Path, limits: Limits, *, compressed: bool) -> Iterator[Member]:

@@ -192,7 +192,20 @@ def _in_zip(path: Path) -> Iterator[File]:
                 f"{path} names a file outside of itself: {member.filename}. Do not trust it."
             )
         own = f"{stamp}|{member.header_offset}-{member.CRC:08x}-{member.file_size}"
-        yield File(name, member.file_size, own, partial(archive.read, member))
+        yield File(name, member.file_size, own, partial(unpacked, archive, member))
+
+
+def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return a member's bytes, never more than the archive announces.
+
+    Asked for all, zipfile unpacks whatever there is before it cuts that to the announced size;
+    asked for a number of bytes it stops there, but only with these two packings. Raises what
+    zipfile raises, and NotImplementedError for another packing.
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError("it is packed in a rare way; unpack it and give the folder")
+    with archive.open(member) as file:
+        return file.read(member.file_size)
 
 
 def _check_safe(path: Path, members: list[zipfile.ZipInfo]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -220,6 +221,33 @@ def test_a_huge_member_is_never_unpacked(tmp_path: Path) -> None:
         out.writestr("cat/huge.png", bytes(50_000_000))
 
     assert load(path, tmp_path).skipped[0].reason == "The file has more than 20 MB."
+
+
+def test_no_more_is_unpacked_than_a_zip_announces(tmp_path: Path) -> None:
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, content in classes(COUNTS).items():
+            out.writestr(name, content)
+        out.writestr("cat/liar.png", bytes(80_000_000))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 1000)
+    path.write_bytes(content)
+
+    tracemalloc.start()
+    skipped = load(path, tmp_path).skipped
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [each.name for each in skipped] == ["cat/liar.png"]
+    assert peak < 40_000_000
+
+
+def test_a_member_that_is_packed_in_a_rare_way_is_skipped_and_says_so(tmp_path: Path) -> None:
+    path = archive(tmp_path / "pets.zip", classes(COUNTS))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as out:
+        out.writestr("cat/rare.png", png(999))
+
+    (skipped,) = load(path, tmp_path).skipped
+    assert "packed in a rare way" in skipped.reason
 
 
 def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:

@@ -116,6 +116,17 @@ def serve_classifyme(folder: Path, **variables: str) -> Iterator[Server]:
 
 
 @contextmanager
+def serve_web_alone(folder: Path, **variables: str) -> Iterator[Server]:
+    """Serve by gunicorn alone, from a folder that `prepare` made: no worker, no preparing."""
+    command = ["-m", "gunicorn", "--config", "python:classifyme.gunicorn"]
+    port = free_port()
+    surroundings = classifyme(folder, PORT=str(port), **variables)
+    path = "/api/v1/predictions"
+    with _running("ClassifyMe web", command, port, path, folder, surroundings) as server:
+        yield server
+
+
+@contextmanager
 def serve_peer(name: str, app: str, folder: Path, *, model: str, workers: int) -> Iterator[Server]:
     """Serve a peer by uvicorn with so many processes."""
     port = free_port()

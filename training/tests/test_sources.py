@@ -229,9 +229,9 @@ def test_no_more_is_unpacked_than_a_zip_announces(tmp_path: Path) -> None:
         for name, content in classes(COUNTS).items():
             out.writestr(name, content)
         out.writestr("cat/liar.png", bytes(80_000_000))
-    content = bytearray(path.read_bytes())
-    struct.pack_into("<I", content, content.rindex(b"PK\x01\x02") + 24, 1000)
-    path.write_bytes(content)
+    whole = bytearray(path.read_bytes())
+    struct.pack_into("<I", whole, whole.rindex(b"PK\x01\x02") + 24, 1000)
+    path.write_bytes(whole)
 
     tracemalloc.start()
     skipped = load(path, tmp_path).skipped

@@ -117,8 +117,8 @@ def measure_serving(folder: Path, care: Care) -> str:
 def _prepared(found: list[serving.Measured]) -> str:
     times = [seconds for one in found for seconds in one.prepared_answer]
     return (
-        f"All that `make run` does before it serves (settings, migrations, shipped models, static "
-        f"files) is in these: first answer {min(times):.2f} to {max(times):.2f} s after the command."
+        "With all that `make run` does before it serves (migrations, shipped models, static files) "
+        f"the first answer comes after {min(times):.2f} to {max(times):.2f} s."
     )
 
 

@@ -139,9 +139,16 @@ def look() -> None:
     models = RegisteredModel.objects.order_by("-is_default", "pk")
     for pk, name, version_id in models.values_list("pk", "name", "active_version_id"):
         place = _places.of(pk, name) if settings.SERVING_PRELOAD else _places.find(pk)
-        if place is not None:
+        if place is None:
+            continue
+        try:
             with place.loading:
                 place.turn_to(version_id)
+        except Error:
+            raise
+        except Exception:
+            # Whatever is wrong with this one, the models after it are looked at.
+            logger.exception("Looking at %s failed; what is loaded of it serves on.", name)
 
 
 def forget() -> None:

@@ -43,7 +43,7 @@ class NameServer:
         reply = request.reply()
         for address in map(ip_address, self._turn(name, kind)):
             if TYPES[address.version] == kind:
-                data = getattr(dnslib, kind)(address.exploded)
+                data = getattr(dnslib, kind)(tuple(address.packed))
                 reply.add_answer(dnslib.RR(name, request.q.qtype, ttl=0, rdata=data))
         return bytes(reply.pack())
 

@@ -581,6 +581,25 @@ def test_a_watching_process_loads_what_is_active_before_anybody_asks(
     assert {status.model for status in serving.status()} == {"colours", "other"}
 
 
+def test_what_is_wrong_with_one_model_keeps_no_other_from_being_looked_at(
+    colours: ModelVersion, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = register(name="other", rotate=1, activate=True)
+    load = loading.load
+
+    def stumble(version: ModelVersion) -> loading.Served:
+        if version == colours:
+            raise RuntimeError("nobody thought of this")
+        return load(version)
+
+    monkeypatch.setattr(loading, "load", stumble)
+
+    serving.look()
+
+    assert serves(other)
+    assert not serves(colours)
+
+
 def test_a_watching_process_switches_without_a_request(
     watched: None, colours: ModelVersion, register: Register
 ) -> None:

@@ -193,6 +193,9 @@ class Settings:
             self._check(name, getattr(self, name) >= 0, "of at least 0")
         for name in _BELOW_ONE:
             self._check(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        if self.small_epochs:
+            whole = f"below epochs, which is {self.epochs}: the last ones show whole pictures"
+            self._check("small_epochs", self.small_epochs < self.epochs, whole)
         for name, (low, high) in _BETWEEN.items():
             self._check(name, low <= getattr(self, name) <= high, f"from {low:g} to {high:g}")
 

@@ -40,7 +40,8 @@ def register(tmp_path: Path, **recipe: Any) -> ModelVersion:
     trained = {
         "name": "cifar10_fast",
         "command": "python manage.py train cifar10_fast --dataset 'my photos' --seed 7 --smoke",
-        "settings": recipes.find("cifar10_fast").settings.as_json() | {"epochs": 4},
+        "settings": recipes.find("cifar10_fast").settings.as_json()
+        | {"epochs": 4, "small_epochs": 2},
         "seed": 7,
     }
     bundle = make_bundle(
@@ -71,7 +72,7 @@ def test_of_a_bundle_from_elsewhere_the_manifest_tells_how_it_was_made(tmp_path:
 
 def test_the_row_tells_more_where_there_is_one(tmp_path: Path) -> None:
     version = register(tmp_path)
-    settings = recipes.find("cifar10_fast").settings.as_json() | {"epochs": 9}
+    settings = recipes.find("cifar10_fast").settings.as_json() | {"epochs": 9, "small_epochs": 0}
     make_run(bundle_digest=version.bundle_digest, settings=settings, plan={"dataset": "photos"})
 
     recorded = reproducing.recorded(version)

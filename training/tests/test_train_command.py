@@ -276,6 +276,7 @@ def test_the_list_of_recipes_says_what_each_is_for() -> None:
         (["cifar10_fast", "--set", "epochs"], "KEY=VALUE"),
         (["cifar10_fast", "--set", "learning_rate=fast"], "learning_rate as float"),
         (["cifar10_fast", "--epochs", "0"], "epochs above 0"),
+        (["cifar10_fast", "--epochs", "3"], "small_epochs below epochs"),
         (["cifar10_fast", "--seed", "-1"], "--seed from 0 to 4294967295"),
         (["cifar10_fast", "--seed", "4294967296"], "--seed from 0 to 4294967295"),
         (["cifar10_fast", "--smoke", "--weights", "nowhere.h5"], "Received: nowhere.h5"),

@@ -12,7 +12,7 @@ from training.tests import tiny
 from training.tests.pictures import KEYS, colours
 from training.trainer import Trainer, TrainingError
 
-SMALL = {"epochs": "2", "batch_size": "16", "validation": "12"}
+SMALL = {"epochs": "2", "small_epochs": "0", "batch_size": "16", "validation": "12"}
 Event = Progress | Epoch
 
 

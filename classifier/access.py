@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
+from django.contrib.auth.models import Permission
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -85,7 +86,7 @@ class ApiToken(models.Model):
     may_administer = models.BooleanField(
         "admin",
         default=False,
-        help_text="All of that, with everybody's predictions. Only while the person is staff.",
+        help_text="All of that, with everybody's predictions. Only for who may do so here.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -110,9 +111,11 @@ class ApiToken(models.Model):
 
     @property
     def scopes(self) -> frozenset[Scope]:
-        """What it allows now: `admin` brings the others along, and counts only for staff."""
-        administers = self.may_administer and self.person.is_staff
-        if administers:
+        """What it allows now: `admin` brings the others along, for who `may_administer` now.
+
+        Of a token with that scope it takes a query.
+        """
+        if self.may_administer and may_administer(self.person):
             return frozenset(Scope)
         held = {Scope.PREDICT: self.may_predict, Scope.READ: self.may_read}
         return frozenset(scope for scope, is_held in held.items() if is_held)
@@ -150,7 +153,25 @@ _CHECKED = (
     *("may_predict", "may_read", "may_administer"),
     *("last_used_at", "expires_at", "revoked_at"),
 )
-_OF_PERSON = ("username", "is_active", "is_staff")
+_OF_PERSON = ("username", "is_active", "is_staff", "is_superuser")
+# What the scope admin opens takes this in Django's admin too.
+_TO_ADMINISTER = ("view_prediction", "delete_prediction", "add_correction")
+
+
+def may_administer(person: User) -> bool:
+    """Whether the scope admin is for this person: a superuser, or staff with the permissions.
+
+    These are to see and delete predictions and to add corrections, the person's own or a group's;
+    one query looks for all of them.
+    """
+    if person.is_superuser or not person.is_staff:
+        return person.is_superuser
+    held = Permission.objects.filter(
+        Q(user=person) | Q(group__user=person),
+        content_type__app_label="classifier",
+        codename__in=_TO_ADMINISTER,
+    )
+    return held.values("codename").distinct().count() == len(_TO_ADMINISTER)
 
 
 def new_secret() -> str:

@@ -8,9 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from classifier import bulk, classification, serving, storage
+from classifier import bulk, classification, metrics, serving, storage
 from classifier.bulk import Item, Outcome
 from classifier.classification import Answer
+from classifier.imaging import Allowance
 from classifier.models import ModelVersion, Prediction, RegisteredModel
 from classifier.runtimes import Images, Probabilities
 
@@ -79,13 +80,15 @@ def classify_many(
 def _results(
     clock: _Clock, sources: Sequence[Source], owner: User | None, *, store: bool
 ) -> Iterator[Result]:
-    readers = [_Reader(source) for source in sources]
+    allowance = classification.batch_allowance(clock.served)
+    readers = [_Reader(source, allowance) for source in sources]
     outcomes = bulk.run(
         cast("serving.Served", clock),
         [Item(str(index), reader.read) for index, reader in enumerate(readers)],
         limits=classification.limits(),
         decoders=DECODERS,
         batch_size=BATCH_SIZE,
+        patience=classification.PATIENCE_SECONDS,
     )
     with closing(outcomes):
         for reader, outcome in zip(readers, outcomes, strict=True):
@@ -104,7 +107,8 @@ def _result(
     )
     upload.filename, upload.owner = name, owner
     if store:
-        upload.storage_key = storage.keep(content, outcome.decoded.media_type)
+        with metrics.stage("storage"):
+            upload.storage_key = storage.keep(content, outcome.decoded.media_type)
     answer = Answer(served, outcome.probabilities, outcome.decoded, inference_ms=0.0)
     return Result(name, classification.new_prediction(upload, answer))
 
@@ -116,14 +120,19 @@ def _discard(results: Sequence[Result]) -> None:
 
 
 class _Reader:
-    """Hands a source's bytes to the engine, and keeps them until the picture is kept."""
+    """Hands a source's bytes to the engine, and keeps them until the picture is kept.
 
-    def __init__(self, source: Source) -> None:
+    All pictures of a batch share one allowance of pixels, which their headers are held against.
+    """
+
+    def __init__(self, source: Source, allowance: Allowance) -> None:
         self.source = source
+        self._allowance = allowance
         self._content = b""
 
     def read(self) -> bytes:
         self._content = self.source.read()
+        self._allowance.take(self._content)
         return self._content
 
     def take(self) -> bytes:
@@ -155,3 +164,5 @@ class _Clock:
         inference_ms = sum(self._spent) * 1000 / max(1, len(predictions))
         for prediction in predictions:
             prediction.inference_ms, prediction.total_ms = inference_ms, total_ms
+            metrics.spent("inference", inference_ms / 1000)
+            metrics.spent("whole", total_ms / 1000)

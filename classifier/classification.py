@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILENAME_MAX_LENGTH = 255
+# Seconds that a request waits for the large pictures of others to be decoded.
+PATIENCE_SECONDS = 10.0
+# The pictures of a batch have as many pixels together as so many of the largest allowed.
+LARGEST_OF_A_BATCH = 8
 # Unicode's bidirectional marks, embeddings, overrides and isolates (UAX #9), the line and
 # paragraph separators, and the byte order mark: a name can lie with them about its extension.
 _INVISIBLE = frozenset(
@@ -72,8 +76,9 @@ def classify(
     The picture is kept here before the answer is recorded; a cloud is never waited for. Without
     ``store`` nothing is kept and nothing recorded: the prediction that comes back was never saved.
     ``recorded`` is called in the transaction that records, so that what it writes is there if and
-    only if the prediction is. Raises ImageError (nothing was kept), serving.NoActiveVersion,
-    UnusableAnswer, storage.StorageUnavailable or, of that, storage.StorageFull.
+    only if the prediction is. Raises ImageError (nothing was kept; of that, imaging.Busy if too
+    many large pictures are under way), serving.NoActiveVersion, UnusableAnswer,
+    storage.StorageUnavailable or, of that, storage.StorageFull.
     """
     started = time.perf_counter()
     with metrics.stage("whole"):
@@ -102,7 +107,9 @@ def ask(
     """
     served = served_by(model, version)
     with metrics.stage("decode"):
-        pixels, decoded = imaging.load(content, served.bundle.manifest.input, limits=limits())
+        pixels, decoded = imaging.load(
+            content, served.bundle.manifest.input, limits=limits(), patience=PATIENCE_SECONDS
+        )
     started = time.perf_counter()
     with metrics.stage("inference"):
         probabilities = _predict(served, pixels)
@@ -125,6 +132,25 @@ def served_by(
 def limits() -> imaging.Limits:
     """Return how large a picture may be here."""
     return imaging.Limits(max_bytes=settings.IMAGE_MAX_BYTES, max_pixels=settings.IMAGE_MAX_PIXELS)
+
+
+def batch_allowance(served: serving.Served) -> imaging.Allowance:
+    """Return how many pixels the pictures of one request may have together, to be decoded.
+
+    Its `take(content)` judges a picture from its header; it may be called by many threads.
+    """
+    most = LARGEST_OF_A_BATCH * settings.IMAGE_MAX_PIXELS
+    return imaging.Allowance(most, served.bundle.manifest.input, limits())
+
+
+def check_batch(served: serving.Served, contents: Iterable[bytes]) -> None:
+    """Look at the headers of a batch's pictures, one after the other, before any is decoded.
+
+    Raises ImageError (too_many_pixels) if they have too many pixels together.
+    """
+    allowance = batch_allowance(served)
+    for content in contents:
+        allowance.take(content)
 
 
 def default_model() -> RegisteredModel:

@@ -80,7 +80,8 @@ class ErrorCode(StrEnum):
 class FetchError(Exception):
     """Nothing was fetched: `code` says why, `str()` is a sentence a person can act on.
 
-    The sentence repeats no address and nothing that a server said.
+    The sentence repeats no address, also none that a redirect led to, and nothing that a server
+    said but its status.
     """
 
     def __init__(self, code: ErrorCode, sentence: str) -> None:
@@ -159,16 +160,14 @@ class FetchLimits:
             return
         if self._allowed and not self._any(self._allowed, host):
             raise FetchError(
-                ErrorCode.HOST_NOT_ALLOWED, f"Pictures are not fetched from {host} here."
+                ErrorCode.HOST_NOT_ALLOWED, "Pictures are not fetched from this host here."
             )
         if is_name and not self._allowed and _is_local_name(host):
             raise FetchError(
-                ErrorCode.HOST_NOT_ALLOWED, f"{host} is not the full name of a public server."
+                ErrorCode.HOST_NOT_ALLOWED, "The host is not the full name of a public server."
             )
         if not self._opens(self._allowed, host, port):
-            raise FetchError(
-                ErrorCode.PORT_NOT_ALLOWED, f"Pictures are not fetched from port {port} of {host}."
-            )
+            raise FetchError(ErrorCode.PORT_NOT_ALLOWED, "Pictures are not fetched from this port.")
 
     def check_address(self, address: Address, host: str, port: int) -> None:
         """Raise FetchError if the host's address is not one to connect to."""
@@ -177,7 +176,7 @@ class FetchLimits:
         if self.is_private(host, port) and addresses.is_private(address):
             return
         raise FetchError(
-            ErrorCode.ADDRESS_NOT_ALLOWED, f"{host} is not a public server; it is not asked."
+            ErrorCode.ADDRESS_NOT_ALLOWED, "The host is not a public server; it is not asked."
         )
 
     def is_private(self, host: str, port: int) -> bool:
@@ -422,7 +421,7 @@ class _Errand:
         found = self._addresses(target)
         for address in found:
             self._limits.check_address(address, target.host, target.port)
-        with self._faults_translated(target), closing(self._open(target, found)) as connection:
+        with self._faults_translated(), closing(self._open(target, found)) as connection:
             headers = {"User-Agent": USER_AGENT, "Accept": "image/*", "Connection": "close"}
             connection.request("GET", target.path, headers=headers)
             with connection.getresponse() as response:
@@ -437,9 +436,9 @@ class _Errand:
         except TimeoutError as exc:
             raise self._allowance.too_slow() from exc
         except (OSError, UnicodeError) as exc:
-            raise _unreachable(target) from exc
+            raise _unreachable() from exc
         if not found:
-            raise _unreachable(target)
+            raise _unreachable()
         return [ip_address(text) for text in found]
 
     def _open(self, target: Target, found: Sequence[Address]) -> _Connection:
@@ -486,16 +485,14 @@ class _Errand:
             return _redirected(target, location)
         if response.status != 200:
             raise FetchError(
-                ErrorCode.BAD_STATUS, f"{target.host} answered with status {response.status}."
+                ErrorCode.BAD_STATUS, f"The server answered with status {response.status}."
             )
         if response.getheader("Content-Encoding", "identity").strip().lower() != "identity":
             # Nobody asked for it, and a few bytes may unpack to any number.
-            raise _bad_answer(
-                f"{target.host} sends the picture packed, which is not unpacked here."
-            )
-        return Fetched(self._body(target, response), target.filename, target.url)
+            raise _bad_answer("The server sends the picture packed, which is not unpacked here.")
+        return Fetched(self._body(response), target.filename, target.url)
 
-    def _body(self, target: Target, response: http.client.HTTPResponse) -> bytes:
+    def _body(self, response: http.client.HTTPResponse) -> bytes:
         if (response.length or 0) > self._limits.max_bytes:
             raise self._allowance.too_many_bytes()
         body = bytearray()
@@ -504,11 +501,11 @@ class _Errand:
             if len(body) > self._limits.max_bytes:
                 raise self._allowance.too_many_bytes()
         if response.length:
-            raise _bad_answer(f"{target.host} broke off before the end of the picture.")
+            raise _bad_answer("The server broke off before the end of the picture.")
         return bytes(body)
 
     @contextmanager
-    def _faults_translated(self, target: Target) -> Iterator[None]:
+    def _faults_translated(self) -> Iterator[None]:
         try:
             yield
         except TimeoutError as exc:
@@ -516,12 +513,12 @@ class _Errand:
         except ssl.SSLError as exc:
             raise FetchError(
                 ErrorCode.TLS_FAILED,
-                f"{target.host} could not prove by TLS that it is {target.host}.",
+                "The server could not prove by TLS that it is the one asked for.",
             ) from exc
         except http.client.HTTPException as exc:
-            raise _bad_answer(f"{target.host} does not answer as HTTP asks for.") from exc
+            raise _bad_answer("The server does not answer as HTTP asks for.") from exc
         except OSError as exc:
-            raise _unreachable(target) from exc
+            raise _unreachable() from exc
 
 
 def _redirected(target: Target, location: str) -> Target:
@@ -542,8 +539,8 @@ def _redirected(target: Target, location: str) -> Target:
     return following
 
 
-def _unreachable(target: Target) -> FetchError:
-    return FetchError(ErrorCode.UNREACHABLE, f"{target.host} cannot be reached.")
+def _unreachable() -> FetchError:
+    return FetchError(ErrorCode.UNREACHABLE, "The server cannot be reached.")
 
 
 def _bad_answer(sentence: str) -> FetchError:

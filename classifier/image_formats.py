@@ -8,9 +8,11 @@ The signatures are from the formats' own specifications: PNG (W3C, third edition
 TIFF 6.0 section 2, BigTIFF, RFC 9649 (WebP), ISO/IEC 14496-12 (ISO base media files: HEIC, AVIF).
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -96,6 +98,10 @@ _MARKUP_WITHIN = 4096
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _MAX_PROFILE_BYTES = 8_000_000
 
+_JPEG_MARKER = re.compile(b"\xff+([\x01-\xfe])")
+_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and the restarts have no length
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+
 _TIFF_TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
 }  # fmt: skip
@@ -150,6 +156,17 @@ def ends_early(content: bytes, name: str) -> bool:
     return _boxes_end_early(content)
 
 
+def has_more_scans(content: bytes, most: int) -> bool:
+    """Whether the first picture of a JPEG comes in more than `most` scans (ITU-T T.81, B.2).
+
+    A scan of a few bytes may say that nothing changes, and each costs a pass over the picture.
+    """
+    # What lies beside the picture, a film say, may have these bytes too; but mostly it has not.
+    if content.count(b"\xff\xda") <= most:
+        return False
+    return len(list(islice(_jpeg_scans(content), most + 1))) > most
+
+
 def slim_png(content: bytes) -> tuple[bytes, bytes | None]:
     """A PNG with what its first picture needs, and its ICC profile (None: none, or a broken one).
 
@@ -185,6 +202,20 @@ def _recognise_brand(content: bytes) -> str | None:
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIC" if brands & _HEIC_BRANDS else None
+
+
+def _jpeg_scans(content: bytes) -> Iterator[int]:
+    """Where each scan starts. Markers are looked for as libjpeg does: what is none is skipped."""
+    at = 2
+    while found := _JPEG_MARKER.search(content, at):
+        at = found.end()
+        marker = content[at - 1]
+        if marker == _END_OF_IMAGE:
+            return
+        if marker == _START_OF_SCAN:
+            yield found.start()
+        if marker not in _JPEG_STANDALONE:
+            at += int.from_bytes(content[at : at + 2], "big")
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,8 +1,9 @@
 """From the bytes of a picture to a checked, upright RGB picture, and to the array a model takes.
 
 One decoder feeds training, evaluation and serving, so that all see the same pixels. It knows no
-Django and keeps no state: any number of threads may call it. `DECODER_VERSION` is raised whenever
-the pixels that come out may change; a bundle's manifest names the version it was trained with.
+Django, and any number of threads may call it; but of large pictures, a process decodes one at a
+time. `DECODER_VERSION` is raised whenever the pixels that come out may change; a bundle's manifest
+names the version it was trained with.
 
 What is accepted, refused and lost is written down in docs/reference/imaging.md.
 """
@@ -10,8 +11,9 @@ What is accepted, refused and lost is written down in docs/reference/imaging.md.
 import importlib.util
 import io
 import struct
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -31,7 +33,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from classifier import image_colour, image_formats
+from classifier import image_colour, image_formats, memory
+from classifier.image_bands import TRANSPOSITIONS, Box, Upright
+from classifier.turns import NotYet, Turns
 
 DECODER_VERSION = 1
 
@@ -39,14 +43,13 @@ DECODER_VERSION = 1
 # is made of it. Measured: see docs/reference/imaging.md; the bound is kept by a test.
 DRAFT_MARGIN = 4
 
-# Box-averages down to this many times the target before the interpolation proper; from 3 on the
-# Pillow manual calls the result indistinguishable from interpolating in one go.
-_REDUCING_GAP = 3.0
+# A picture of more pixels than this, as its decoder gives them, waits for its turn. The 12
+# megapixels of a telephone are less.
+LARGE_PIXELS = 13_000_000
+_TURNS = Turns()
 
 _LARGEST_SIDE = 4096
 _THUMBNAIL_QUALITY = 85
-
-Box = tuple[float, float, float, float]
 
 
 class ErrorCode(StrEnum):
@@ -54,6 +57,7 @@ class ErrorCode(StrEnum):
 
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
+    OUT_OF_MEMORY = "out_of_memory"
     TRUNCATED = "truncated"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
@@ -66,6 +70,17 @@ class ImageError(ValueError):
     def __init__(self, code: ErrorCode, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+class Busy(ImageError):
+    """Large pictures of others are being decoded; the same picture may do well a little later."""
+
+    def __init__(self) -> None:
+        sentence = (
+            "Other large pictures are being read just now. "
+            "Try again in a moment, or send the picture smaller."
+        )
+        super().__init__(ErrorCode.OUT_OF_MEMORY, sentence)
 
 
 class ResizeRule(StrEnum):
@@ -160,6 +175,21 @@ class Decoded:
     height: int
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a picture before its pixels were let go.
+
+    `width` and `height` are the upright size of the original in pixels, `decoded_size` the upright
+    (width, height) at which it was decoded: less for a JPEG at reduced scale.
+    """
+
+    format: str
+    media_type: str
+    width: int
+    height: int
+    decoded_size: tuple[int, int]
+
+
 MEDIA_TYPES: Mapping[str, str] = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -188,7 +218,13 @@ def decode(
     """
     if at_least is not None and min(at_least) < 1:
         raise ValueError(f"Expected a positive at_least. Received: {at_least}")
-    return _Source.open(content, limits).decode(at_least).decoded
+    with _Source.open(content, limits).decode(at_least) as picture:
+        image = picture.upright.whole()
+        if image is picture.upright.image:
+            image = image.copy()
+        image.info = {}
+        seen = picture.seen
+    return Decoded(image, seen.format, seen.media_type, seen.width, seen.height)
 
 
 def to_array(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
@@ -196,54 +232,120 @@ def to_array(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 
     A picture that has that size already comes out pixel by pixel as it went in.
     """
-    return _fit(image, spec, (0, 0, image.width, image.height))
+    if image.mode != "RGB":
+        raise ValueError(f"Expected an RGB picture. Received: mode {image.mode}")
+    upright = Upright(image, image_colour.Colours(None, None), orientation=1)
+    return _fit(upright, spec, (0, 0, image.width, image.height))
 
 
 def load(
-    content: bytes, spec: InputSpec, *, limits: Limits = DEFAULT_LIMITS
-) -> tuple[NDArray[np.uint8], Decoded]:
-    """What a model sees of a picture: uint8, (spec.height, spec.width, 3), and the picture.
+    content: bytes,
+    spec: InputSpec,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    patience: float | None = None,
+) -> tuple[NDArray[np.uint8], Seen]:
+    """What a model sees of a picture: uint8, (spec.height, spec.width, 3), and what it was.
 
-    The one way from bytes to a model's input, for training and serving alike. Raises ImageError.
+    The one way from bytes to a model's input, for training and serving alike. A picture of more
+    than `LARGE_PIXELS` waits until no other is decoded: `patience` seconds at most, for ever
+    without. Raises ImageError or, of that, Busy.
     """
     source = _Source.open(content, limits)
-    at_least = None
-    # Nearest takes single pixels of the original, which a reduced decode no longer has.
-    if spec.interpolation is not Interpolation.NEAREST:
-        width, height = _scaled_size(spec, source.width, source.height)
-        at_least = height, width
-    picture = source.decode(at_least)
-    return _fit(picture.decoded.image, spec, picture.box), picture.decoded
+    with source.decode(source.at_least(spec), patience) as picture:
+        return _fit(picture.upright, spec, picture.box), picture.seen
 
 
-def render(content: bytes, *, max_side: int, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def render(
+    content: bytes,
+    *,
+    max_side: int,
+    limits: Limits = DEFAULT_LIMITS,
+    patience: float | None = None,
+) -> bytes:
     """The picture as an upright sRGB JPEG without metadata, no side longer than `max_side` pixels.
 
     For thumbnails, and for showing formats that browsers cannot show. Never enlarges.
-    Raises ImageError.
+    Waits, and raises, as `load` does.
     """
     source = _Source.open(content, limits)
     scale = min(1.0, max_side / max(source.width, source.height))
     size = max(1, round(source.width * scale)), max(1, round(source.height * scale))
-    picture = source.decode((size[1], size[0]))
-    image = picture.decoded.image.resize(
-        size, Image.Resampling.LANCZOS, picture.box, reducing_gap=_REDUCING_GAP
-    )
+    with source.decode((size[1], size[0]), patience) as picture:
+        image = picture.upright.resized(size, Image.Resampling.LANCZOS, picture.box)
+    image.info = {}
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_THUMBNAIL_QUALITY, optimize=True)
     return out.getvalue()
 
 
+def count_pixels(content: bytes, spec: InputSpec, *, limits: Limits = DEFAULT_LIMITS) -> int:
+    """How many pixels `load` would have in memory for this file: judged from its header alone.
+
+    Raises ImageError.
+    """
+    source = _Source.open(content, limits)
+    return source.draft(source.at_least(spec))[1]
+
+
+class Allowance:
+    """How many pixels are left to decode for many pictures together. Threads may share it."""
+
+    def __init__(self, pixels: int, spec: InputSpec, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.pixels = pixels
+        self._spec, self._limits = spec, limits
+        self._left = pixels
+        self._lock = threading.Lock()
+
+    def take(self, content: bytes) -> None:
+        """Take the picture's pixels off; what cannot be decoded takes none.
+
+        Raises ImageError (too_many_pixels) if fewer are left; then none were taken.
+        """
+        try:
+            needed = count_pixels(content, self._spec, limits=self._limits)
+        except ImageError:
+            return
+        with self._lock:
+            if needed <= self._left:
+                self._left -= needed
+                return
+        raise _too_many_pixels(
+            f"The pictures have more than {self.pixels / 1e6:,g} megapixels together; "
+            "send fewer of them at once."
+        )
+
+
 # -- opening: bytes, then format, then size, each checked before the next -------------------------
+
+
+class _LettingGo(ImageFile.ImageFile):
+    """For plugins whose decoder holds the whole picture: lets go of it once that was handed over.
+
+    What the decoder gave is then copied into Pillow's memory: twice there, not three times.
+    """
+
+    def load_prepare(self) -> None:
+        self.__dict__.pop("_decoder", None)
+        super().load_prepare()
+
+
+class _WebP(_LettingGo, WebPImagePlugin.WebPImageFile):
+    pass
+
+
+class _Avif(_LettingGo, AvifImagePlugin.AvifImageFile):
+    pass
+
 
 _PLUGINS: Mapping[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
+    "WEBP": _WebP,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
-    "AVIF": AvifImagePlugin.AvifImageFile,
+    "AVIF": _Avif,
 }
 
 # What the plugins raise over a broken file; they document OSError only, and fuzzing finds the
@@ -263,17 +365,10 @@ _BROKEN = (
 
 _PNG_BIT_DEPTH_AT = 24
 
-_ALWAYS_READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
+# Programs write about ten, those that try hard some dozens.
+_MOST_SCANS = 64
 
-_TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_ALWAYS_READABLE = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 @dataclass(frozen=True)
@@ -283,7 +378,8 @@ class _Picture:
     A JPEG of 1001 pixels at 1/8 scale is 126 wide, of which 125.125 are the picture.
     """
 
-    decoded: Decoded
+    upright: Upright
+    seen: Seen
     box: Box
 
 
@@ -307,6 +403,8 @@ class _Source:
         stream = content
         if name == "PNG":
             stream, profile = image_formats.slim_png(content)
+        if name == "JPEG" and image_formats.has_more_scans(content, _MOST_SCANS):
+            raise _damaged(name)
         plugin = _plugin(name)
         # The plugin is called directly: Image.open would try others, and would warn of or refuse
         # pictures by a limit of its own that is global to the process.
@@ -322,22 +420,51 @@ class _Source:
             width, height = height, width
         return cls(content, name, image, profile, orientation, width, height)
 
-    def decode(self, at_least: tuple[int, int] | None) -> _Picture:
+    def at_least(self, spec: InputSpec) -> tuple[int, int] | None:
+        """The (height, width) that a JPEG must keep several times; None for all of its pixels."""
+        # Nearest takes single pixels of the original, which a reduced decode no longer has.
+        if spec.interpolation is Interpolation.NEAREST:
+            return None
+        width, height = _scaled_size(spec, self.width, self.height)
+        return height, width
+
+    def draft(self, at_least: tuple[int, int] | None) -> tuple[int, int]:
+        """Choose the scale; returns its denominator, and how many pixels decoding will hold."""
         scale = 1
+        whole = self.image.width * self.image.height
         with _refusing(self.content, self.name):
             if at_least is not None and self.name == "JPEG":
                 scale = self._draft(*at_least)
+        # libjpeg holds all coefficients of a progressive JPEG, at whatever scale.
+        if "progressive" in self.image.info:
+            return scale, whole
+        return scale, self.image.width * self.image.height
+
+    @contextmanager
+    def decode(
+        self, at_least: tuple[int, int] | None, patience: float | None = None
+    ) -> Iterator[_Picture]:
+        """Decode, when it is the picture's turn, which lasts as long as the block.
+
+        Raises ImageError or, of that, Busy.
+        """
+        scale, pixels = self.draft(at_least)
+        # Closed before the turn ends: a thread may come to let go of its picture much later.
+        with _turn(pixels, patience), closing(self.image):
+            self._load()
+            colours = image_colour.Colours.of(self.image, self.profile)
+            upright = Upright(self.image, colours, self.orientation)
+            width, height = (self.width, self.height) if scale > 1 else upright.size
+            seen = Seen(self.name, MEDIA_TYPES[self.name], width, height, upright.size)
+            yield _Picture(upright, seen, self._box(upright.size, width / scale, height / scale))
+
+    def _load(self) -> None:
+        with _refusing(self.content, self.name):
             self.image.load()
             if self.image.mode in {"P", "PA"} and self.image.palette is None:
                 raise SyntaxError("Expected a palette. Received: a palette picture without one")
             if self.name == "PNG" and image_formats.ends_early(self.content, "PNG"):
                 raise _truncated()
-        image = image_colour.to_rgb(self.image, self.profile)
-        if self.orientation in _TRANSPOSITIONS:
-            image = image.transpose(_TRANSPOSITIONS[self.orientation])
-        width, height = (self.width, self.height) if scale > 1 else image.size
-        decoded = Decoded(image, self.name, MEDIA_TYPES[self.name], width, height)
-        return _Picture(decoded, self._box(image, width / scale, height / scale))
 
     def _draft(self, height: int, width: int) -> int:
         """Asks libjpeg for the smallest scale that keeps the margin; returns its denominator."""
@@ -347,12 +474,29 @@ class _Source:
         drafted = self.image.draft(None, (width * DRAFT_MARGIN, height * DRAFT_MARGIN))
         return 1 if drafted is None else round(full / drafted[1][2])
 
-    def _box(self, image: Image.Image, width: float, height: float) -> Box:
+    def _box(self, size: tuple[int, int], width: float, height: float) -> Box:
         """Where the original lies: the part of a pixel too much is at the right and bottom before
         turning upright."""
-        left = image.width - width if self.orientation in {2, 3, 6, 7} else 0.0
-        top = image.height - height if self.orientation in {3, 4, 7, 8} else 0.0
+        left = size[0] - width if self.orientation in {2, 3, 6, 7} else 0.0
+        top = size[1] - height if self.orientation in {3, 4, 7, 8} else 0.0
         return left, top, left + width, top + height
+
+
+@contextmanager
+def _turn(pixels: int, patience: float | None) -> Iterator[None]:
+    """Have the turn of large pictures where there are so many pixels. Raises Busy."""
+    if pixels <= LARGE_PIXELS:
+        yield
+        return
+    try:
+        with _TURNS.turn(patience):
+            try:
+                yield
+            finally:
+                # Else each thread's arena may keep as much as a picture for the next one.
+                memory.give_back()
+    except NotYet as error:
+        raise Busy from error
 
 
 def _check_bytes(content: bytes, limits: Limits) -> None:
@@ -440,7 +584,7 @@ def _orientation(image: ImageFile.ImageFile, name: str) -> int:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _BROKEN:
         return 1
-    return value if value in _TRANSPOSITIONS else 1
+    return value if value in TRANSPOSITIONS else 1
 
 
 @contextmanager
@@ -455,11 +599,15 @@ def _refusing(content: bytes, name: str) -> Iterator[None]:
     except _BROKEN as error:
         if image_formats.ends_early(content, name) or "truncated" in str(error).lower():
             raise _truncated() from error
-        raise ImageError(
-            ErrorCode.NOT_AN_IMAGE,
-            f"This {name} file is damaged, or of a rare kind that cannot be read here. "
-            "Open it in a picture program, save it as JPEG or PNG, and try that.",
-        ) from error
+        raise _damaged(name) from error
+
+
+def _damaged(name: str) -> ImageError:
+    return ImageError(
+        ErrorCode.NOT_AN_IMAGE,
+        f"This {name} file is damaged, or of a rare kind that cannot be read here. "
+        "Open it in a picture program, save it as JPEG or PNG, and try that.",
+    )
 
 
 def _truncated() -> ImageError:
@@ -485,13 +633,11 @@ _RESAMPLING = {
 }
 
 
-def _fit(image: Image.Image, spec: InputSpec, box: Box) -> NDArray[np.uint8]:
-    if image.mode != "RGB":
-        raise ValueError(f"Expected an RGB picture. Received: mode {image.mode}")
+def _fit(upright: Upright, spec: InputSpec, box: Box) -> NDArray[np.uint8]:
     size = _scaled_size(spec, box[2] - box[0], box[3] - box[1])
     if spec.resize is ResizeRule.CROP:
         box = _central_box(box, spec.width / spec.height)
-    fitted = image.resize(size, _RESAMPLING[spec.interpolation], box, reducing_gap=_REDUCING_GAP)
+    fitted = upright.resized(size, _RESAMPLING[spec.interpolation], box)
     if size != (spec.width, spec.height):
         canvas = Image.new("RGB", (spec.width, spec.height))
         canvas.paste(fitted, ((spec.width - size[0]) // 2, (spec.height - size[1]) // 2))

@@ -116,6 +116,11 @@ def stage(name: Stage) -> _Timer:
     return _Timer(_stages[name])
 
 
+def spent(name: Stage, seconds: float) -> None:
+    """Note the seconds of one picture in a stage that was timed for several together."""
+    _stages[name].observe(seconds)
+
+
 def request_answered(method: str, route: str, status: int, seconds: float) -> None:
     """Count a request; `route` is a pattern such as `/predictions/<uuid:id>/`."""
     known = method if method in _METHODS else "other"

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.signals import request_finished
@@ -48,6 +49,7 @@ class ObservationMiddleware:
         # Not taken back here: Django logs refusals once all middleware is through.
         logs.request_id.set(request_id)
         response = self.get_response(request)
+        _drain(request, _content_length(request))
         response["X-Request-ID"] = request_id
         _observe(request, response, time.perf_counter() - started)
         return response
@@ -101,6 +103,7 @@ class RequestLimitMiddleware:
         if length <= _most(request):
             return self.get_response(request)
         _drain(request, length)
+        request.most_bytes = _most(request)  # type: ignore[attr-defined]
         # A POST that was thrown away must not be parsed by a template that asks for a token.
         request.method = "GET"
         context = {"max_bytes": settings.IMAGE_MAX_BYTES}
@@ -119,6 +122,11 @@ def _content_length(request: HttpRequest) -> int:
 
 
 def _drain(request: HttpRequest, length: int) -> None:
+    """Read what nobody has read of the body.
+
+    Else a connection that is kept alive would have it before the next request.
+    """
     left = min(length, DRAIN_BYTES)
-    while left > 0 and (chunk := request.read(min(CHUNK_BYTES, left))):
-        left -= len(chunk)
+    with suppress(OSError):  # whoever sent it has gone
+        while left > 0 and (chunk := request.read(min(CHUNK_BYTES, left))):
+            left -= len(chunk)

@@ -137,6 +137,10 @@ URL_FETCHING = env.boolean("URL_FETCHING", default=True)
 URL_FETCHING_ALLOWED_HOSTS = env.words("URL_FETCHING_ALLOWED_HOSTS")
 URL_FETCHING_PRIVATE_HOSTS = env.words("URL_FETCHING_PRIVATE_HOSTS")
 URL_FETCHING_SECONDS = env.decimal("URL_FETCHING_SECONDS", 10.0, minimum=0.1, maximum=120.0)
+# All URLs of a batch together; a process fetches one batch at a time.
+URL_FETCHING_BATCH_SECONDS = env.decimal(
+    "URL_FETCHING_BATCH_SECONDS", 30.0, minimum=0.1, maximum=600.0
+)
 # Of a process' threads so many may wait for the servers of others.
 URL_FETCHING_CONCURRENCY = env.integer("URL_FETCHING_CONCURRENCY", 2, minimum=1, maximum=256)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import secrets
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,9 +14,14 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from classifier.access import ApiToken, TokenState, new_secret
+from classifier.access import ApiToken, StoredAnswer, TokenState, may_administer, new_secret
 from classifier.admin.base import ModelAdmin, badge, moment, person
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+# Whose requests these are, beside the API's callers.
+FORMS = "admin:apitoken"
 BADGES = {
     TokenState.VALID: "active",
     TokenState.EXPIRED: "quiet",
@@ -24,8 +30,26 @@ BADGES = {
 }
 
 
+_NOT_FOR_THEM = (
+    "Only a superuser, or staff who may view and delete predictions and add corrections, can have "
+    "this scope."
+)
+_SENT_BEFORE = (
+    "This form has made its token already. Its secret is not shown again: revoke the token and "
+    "make another, by a form opened anew."
+)
+
+
+def _new_form_id() -> str:
+    return secrets.token_urlsafe(16)
+
+
 class ApiTokenForm(forms.ModelForm[ApiToken]):
-    """A token that does not exist yet."""
+    """A token that does not exist yet; each form makes one, however often it is sent."""
+
+    form_id = forms.CharField(
+        required=False, max_length=64, widget=forms.HiddenInput, initial=_new_form_id
+    )
 
     class Meta:
         model = ApiToken
@@ -35,14 +59,30 @@ class ApiTokenForm(forms.ModelForm[ApiToken]):
             "expires_at",
         )
 
+    def clean_form_id(self) -> str:
+        form_id = str(self.cleaned_data["form_id"])
+        if StoredAnswer.objects.filter(caller=FORMS, key=form_id).exists():
+            raise forms.ValidationError(_SENT_BEFORE)
+        return form_id
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         owner, expires_at = cleaned.get("person"), cleaned.get("expires_at")
-        if cleaned.get("may_administer") and owner is not None and not owner.is_staff:
-            self.add_error("may_administer", "Only staff may see everybody's predictions.")
+        if cleaned.get("may_administer") and owner is not None and not may_administer(owner):
+            self.add_error("may_administer", _NOT_FOR_THEM)
         if expires_at is not None and expires_at <= timezone.now():
             self.add_error("expires_at", "Choose a time to come, or none.")
         return cleaned
+
+
+def _use_up(form_id: str, who: User) -> None:
+    """Remember the form as a request that was carried out, for a day; it fails the second time.
+
+    IntegrityError of two at once undoes the second one's token with it.
+    """
+    StoredAnswer.objects.create(
+        caller=FORMS, key=form_id, person=who, status=200, started_at=timezone.now()
+    )
 
 
 @admin.register(ApiToken)
@@ -62,7 +102,7 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         return rows if who.is_superuser else rows.of(who)
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        return ApiTokenForm.Meta.fields if obj is None else self.shown
+        return (*ApiTokenForm.Meta.fields, "form_id") if obj is None else self.shown
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         return () if obj is None else self.shown
@@ -97,6 +137,8 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         return super().add_view(request, form_url, buttons | (extra_context or {}))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        if form_id := form.cleaned_data["form_id"]:
+            _use_up(form_id, person(request))
         secret = new_secret()
         obj.take_secret(secret)
         super().save_model(request, obj, form, change)

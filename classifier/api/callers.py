@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 else:
     Request = HttpRequest
 
+_LOST = "its person is neither a superuser nor staff with the permissions that it takes"
 # Longer than any secret of ours: not worth a look.
 LONGEST_SECRET = 200
 # One subscriber of the internet has at least as many addresses of version 6 (RFC 6177).
@@ -91,14 +92,16 @@ class Bearer(HttpAuthBase):
         if caller.token is None and not (self.anonymous and settings.API_ANONYMOUS):
             raise Problem("token_missing", headers={"WWW-Authenticate": _challenge()})
         if not caller.scopes & self.scopes:
-            wanted = " or ".join(sorted(self.scopes))
             challenge = _challenge("insufficient_scope")
-            raise Problem(
-                "scope_missing",
-                f"This takes a token with the scope {wanted}.",
-                headers={"WWW-Authenticate": challenge},
-            )
+            sentence = self._missing(caller)
+            raise Problem("scope_missing", sentence, headers={"WWW-Authenticate": challenge})
         return caller
+
+    def _missing(self, caller: Caller) -> str:
+        sentence = f"This takes a token with the scope {' or '.join(sorted(self.scopes))}."
+        if caller.token is not None and caller.token.may_administer:
+            return f"{sentence} This one's scope admin is worth nothing now: {_LOST}."
+        return sentence
 
 
 def _caller(request: HttpRequest) -> Caller:
@@ -108,7 +111,9 @@ def _caller(request: HttpRequest) -> Caller:
         return nobody
     scheme, _, secret = header.partition(" ")
     token = ApiToken.objects.find(secret.strip()) if _may_be_one(scheme, secret) else None
-    problem = "token_invalid"
+    problem, sentence = "token_invalid", ""
+    if scheme.lower() != "bearer":
+        sentence = "Expected `Authorization: Bearer cm_…`. Received: another scheme, or none"
     if token is not None:
         now = timezone.now()
         state = token.state(now)
@@ -118,7 +123,7 @@ def _caller(request: HttpRequest) -> Caller:
         problem = _PROBLEMS[state]
     # Whoever tries out secrets is counted like anybody without one.
     limits.charge(request, nobody)
-    raise Problem(problem, headers={"WWW-Authenticate": _challenge("invalid_token")})
+    raise Problem(problem, sentence, headers={"WWW-Authenticate": _challenge("invalid_token")})
 
 
 def _may_be_one(scheme: str, secret: str) -> bool:

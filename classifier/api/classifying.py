@@ -33,7 +33,8 @@ class Asked(Schema):
         None,
         ge=1,
         le=catalogue.LARGEST_NUMBER,
-        description="The number of one of its versions; else the active one.",
+        description="The number of one of its versions; else the active one, which is also all "
+        "that a caller without a token may ask for.",
     )
     top: int = Field(
         TOP, ge=0, le=MOST_TOP, description="How many probabilities to tell, the highest first."
@@ -42,10 +43,18 @@ class Asked(Schema):
         True, description="false: nothing is recorded, and the picture is not kept."
     )
 
-    def who(self) -> tuple[RegisteredModel, ModelVersion | None]:
-        """Return the model asked for, and the version if one is. Raises Problem."""
+    def who(self, caller: Caller) -> tuple[RegisteredModel, ModelVersion | None]:
+        """Return the model asked for, and the version if one is. Raises Problem.
+
+        Loading a version takes seconds and memory: not for everybody who passes by.
+        """
         model = catalogue.model(self.model)
-        return model, catalogue.version(model, self.version) if self.version else None
+        if self.version is None:
+            return model, None
+        version = catalogue.version(model, self.version)
+        if caller.token is None and version.pk != model.active_version_id:
+            raise Problem("version_not_active")
+        return model, version
 
 
 def one(request: Request, asked: Asked, render: Render) -> HttpResponse:
@@ -62,7 +71,7 @@ def one(request: Request, asked: Asked, render: Render) -> HttpResponse:
 def _one(
     caller: Caller, asked: Asked, sent: Sent, render: Render, settle: Settle | None
 ) -> HttpResponse:
-    model, version = asked.who()
+    model, version = asked.who(caller)
     content = intake.read(sent)
     row = classification.classify(
         content,
@@ -107,7 +116,7 @@ def many(request: Request, asked: Asked, pictures: Sequence[Sent]) -> HttpRespon
 def _many(
     caller: Caller, asked: Asked, pictures: Sequence[Sent], settle: Settle | None
 ) -> HttpResponse:
-    model, version = asked.who()
+    model, version = asked.who(caller)
 
     def render(results: Sequence[Result]) -> HttpResponse:
         told = [
@@ -116,14 +125,15 @@ def _many(
         ]
         return answers.respond({"results": told})
 
-    results = batches.classify_many(
-        pictures,
-        owner=caller.person,
-        model=model,
-        version=version,
-        store=asked.store,
-        recorded=(lambda results: settle(render(results))) if settle else None,
-    )
+    with intake.turn(pictures):
+        results = batches.classify_many(
+            pictures,
+            owner=caller.person,
+            model=model,
+            version=version,
+            store=asked.store,
+            recorded=(lambda results: settle(render(results))) if settle else None,
+        )
     answer = render(results)
     if settle and not asked.store:
         settle(answer)

@@ -23,7 +23,7 @@ _EXTRA = openapi.operation(
     *openapi.MODEL,
     *openapi.PICTURE,
     *openapi.URL,
-    "version_archived",
+    *openapi.VERSION,
     anonymous=True,
     key=True,
     body=openapi.ONE_PICTURE,

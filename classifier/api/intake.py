@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,12 +22,11 @@ from pydantic import ValidationError
 from classifier import bulk, imaging, remote
 from classifier.api import schemas
 from classifier.api.problems import Problem
-from classifier.fetching import FetchError
+from classifier.fetching import Fetched, FetchError
 
 LONGEST_URL = 2048
-# Seconds that a request waits for others' URLs to be fetched: alone, and as one of a batch.
+# Seconds that a request waits for others' URLs to be fetched.
 WAIT_SECONDS = 2.0
-WAIT_IN_BATCH_SECONDS = 60.0
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -78,13 +78,12 @@ class SentUrl:
     """A picture somewhere else; it has a name when it was fetched."""
 
     url: str
-    wait: float = WAIT_SECONDS
     name: str = field(default="", init=False)
 
     def read(self) -> bytes:
         """Fetch it; raises ReadError with the code of what went wrong."""
         try:
-            fetched = remote.fetch_picture(self.url, wait=self.wait)
+            fetched = self._fetch()
         except FetchError as error:
             raise bulk.ReadError(f"url_{error.code}", str(error)) from error
         self.name = fetched.filename
@@ -93,12 +92,29 @@ class SentUrl:
     def fingerprint(self) -> str:
         return self.url
 
+    def _fetch(self) -> Fetched:
+        return remote.fetch_picture(self.url, wait=WAIT_SECONDS)
+
+
+@dataclass
+class _UrlOfBatch(SentUrl):
+    """One of several that share their seconds and bytes."""
+
+    batch: remote.Batch
+
+    def _fetch(self) -> Fetched:
+        fetched = self.batch.fetch(self.url)
+        if fetched is None:
+            sentence = f"A batch may have {settings.API_BATCH_MAX_BYTES:,} bytes in all."
+            raise bulk.ReadError("request_too_large", sentence)
+        return fetched
+
 
 def picture(request: HttpRequest) -> Sent:
     """Return the one picture of a request: the file `image`, or {"url": ...}. Raises Problem."""
     if _is_form(request):
         return SentFile(_one(_files(request, "image")))
-    return SentUrl(_url(json_object(request, ("url",))["url"], "url"))
+    return SentUrl(_url(json_object(request, ("url",))["url"], "body.url"))
 
 
 def pictures(request: HttpRequest) -> Sequence[Sent]:
@@ -108,9 +124,18 @@ def pictures(request: HttpRequest) -> Sequence[Sent]:
     else:
         sent = _urls(json_object(request, ("urls",))["urls"])
     if not sent:
-        raise invalid("body.images", "Expected at least one picture.")
+        raise invalid("body.urls", "Expected at least one URL.")
     _check_count(len(sent))
     return sent
+
+
+def turn(pictures: Sequence[Sent]) -> AbstractContextManager[None]:
+    """Return what to read the pictures of a batch in: those at URLs one batch at a time.
+
+    Entering it raises FetchError (`busy`) while another batch is read.
+    """
+    at_urls = any(isinstance(sent, SentUrl) for sent in pictures)
+    return remote.batch_turn() if at_urls else nullcontext()
 
 
 def read(sent: Sent) -> bytes:
@@ -187,9 +212,9 @@ def _urls(urls: object) -> list[SentUrl]:
     if not isinstance(urls, list):
         raise invalid("body.urls", "Expected a list of URLs.")
     _check_count(len(urls))
-    total = _Total(settings.API_BATCH_MAX_BYTES)
+    batch = remote.Batch(settings.API_BATCH_MAX_BYTES)
     checked = [_url(url, f"body.urls.{index}") for index, url in enumerate(urls)]
-    return [_SummedUrl(url, WAIT_IN_BATCH_SECONDS, total) for url in checked]
+    return [_UrlOfBatch(url, batch) for url in checked]
 
 
 def _url(url: object, where: str) -> str:
@@ -201,26 +226,4 @@ def _url(url: object, where: str) -> str:
 def _check_count(count: int) -> None:
     if count > settings.API_BATCH_MAX_ITEMS:
         most = settings.API_BATCH_MAX_ITEMS
-        raise Problem("too_many_items", f"Expected at most {most} pictures.")
-
-
-@dataclass
-class _Total:
-    """The bytes that are left for all URLs of a batch."""
-
-    left: int
-
-
-@dataclass
-class _SummedUrl(SentUrl):
-    """A URL of a batch, whose pictures may not all be as large as one may be."""
-
-    total: _Total = field(default_factory=lambda: _Total(0))
-
-    def read(self) -> bytes:
-        content = super().read()
-        self.total.left -= len(content)
-        if self.total.left < 0:
-            sentence = f"A batch may have {settings.API_BATCH_MAX_BYTES:,} bytes in all."
-            raise bulk.ReadError("request_too_large", sentence)
-        return content
+        raise Problem("too_many_items", f"Expected at most {most} pictures. Received: {count}")

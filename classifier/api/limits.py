@@ -74,15 +74,16 @@ class Standing:
         }
 
 
-def charge(request: HttpRequest, caller: Caller, calls: int = 1) -> None:
+def charge(request: HttpRequest, caller: Caller, calls: int = 1, *, taken: int = 0) -> None:
     """Count so many calls of the caller's; raises Problem (429) if they are not left.
 
-    Without a quota nothing is asked of the database.
+    `taken` calls were counted for the same request before. Without a quota nothing is asked of the
+    database.
     """
     quota = quota_of(caller)
-    if quota is None or calls < 1:
+    if quota is None or min(calls, quota.calls - taken) < 1:
         return
-    standing = take(caller.key, quota, calls)
+    standing = take(caller.key, quota, calls, taken=taken)
     request.rate_limit = standing  # type: ignore[attr-defined]
     sweep()
     if not standing.allowed:
@@ -100,14 +101,17 @@ def quota_of(caller: Caller) -> Quota | None:
     return Quota(name, *rate) if rate else None
 
 
-def take(key: str, quota: Quota, calls: int = 1, *, now: float | None = None) -> Standing:
+def take(
+    key: str, quota: Quota, calls: int = 1, *, taken: int = 0, now: float | None = None
+) -> Standing:
     """Take calls from the quota if they are left, all or none; more than all of it counts as all.
 
-    `now` is Unix time in seconds.
+    All of it is less by what this request has `taken` before; and as another try takes that again,
+    the wait makes room for it. `now` is Unix time in seconds.
     """
     moment = int((time.time() if now is None else now) * MICROSECONDS)
     period = quota.interval * quota.calls
-    cost = quota.interval * min(calls, quota.calls)
+    cost = quota.interval * min(calls, quota.calls - taken)
     parameters: list[str | int] = [key, moment, cost, *[moment, moment, cost] * 2, moment, period]
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, parameters)
@@ -117,7 +121,8 @@ def take(key: str, quota: Quota, calls: int = 1, *, now: float | None = None) ->
     full_at = RateLimit.objects.filter(key=key).values_list("full_at", flat=True).first()
     ahead = min(period, max(0, (full_at or moment) - moment))
     # What the caller has to wait for is that enough of the quota has come back.
-    wait = max(1, math.ceil((ahead + cost - period) / MICROSECONDS))
+    needed = cost + quota.interval * taken
+    wait = max(1, math.ceil((ahead + needed - period) / MICROSECONDS))
     return _standing(quota, ahead, allowed=False, retry_after=wait)
 
 

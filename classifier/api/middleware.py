@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from classifier.api import limits
-from classifier.api.problems import CODE_OF_STATUS, MEDIA_TYPE, Problem
+from classifier.api.problems import CODE_OF_STATUS, MEDIA_TYPE, Problem, too_large
 
 
 def is_api(path: str) -> bool:
@@ -48,7 +48,8 @@ class ApiMiddleware:
 def _put_into_words(request: HttpRequest, response: HttpResponse) -> None:
     """Make a problem of an error that Django or a middleware answered, and keep its headers."""
     status = response.status_code
-    problem = Problem(CODE_OF_STATUS.get(status, _nearest(status)))
+    most = getattr(request, "most_bytes", None)
+    problem = too_large(most) if most else Problem(CODE_OF_STATUS.get(status, _nearest(status)))
     members = problem.to_json(request.path) | {"status": status}
     response.content = json.dumps(members)
     response.headers["Content-Type"] = MEDIA_TYPE

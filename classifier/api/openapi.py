@@ -23,11 +23,12 @@ BODY = ("bad_json", "unsupported_media_type")
 FORM = ("bad_multipart",)
 PICTURE = (
     *("empty", "not_an_image", "unsupported_format", "truncated"),
-    *("too_many_bytes", "too_many_pixels"),
+    *("too_many_bytes", "too_many_pixels", "out_of_memory"),
 )
 URL = tuple(code for code in KINDS if code.startswith("url_"))
 SERVING = ("no_active_version", "unusable_answer", "storage_unavailable", "storage_full")
 MODEL = ("model_not_found", "version_not_found")
+VERSION = ("version_archived", "version_not_active")
 
 _FILE: Json = {"type": "string", "format": "binary"}
 

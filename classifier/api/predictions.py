@@ -41,7 +41,7 @@ _CLASSIFIES = (
     *openapi.FORM,
     *openapi.SERVING,
     *openapi.MODEL,
-    "version_archived",
+    *openapi.VERSION,
 )
 
 
@@ -76,7 +76,11 @@ def classify(request: Request, asked: Query[Asked]) -> HttpResponse:
     operation_id="classify_batch",
     summary="Classify several pictures",
     openapi_extra=openapi.operation(
-        *_CLASSIFIES, "too_many_items", anonymous=True, key=True, body=openapi.MANY_PICTURES
+        *_CLASSIFIES,
+        *("too_many_items", "url_busy"),
+        anonymous=True,
+        key=True,
+        body=openapi.MANY_PICTURES,
     ),
 )
 def classify_batch(request: Request, asked: Query[Asked]) -> HttpResponse:
@@ -85,7 +89,7 @@ def classify_batch(request: Request, asked: Query[Asked]) -> HttpResponse:
     What is wrong with a picture stands in its result and spoils no other.
     """
     pictures = intake.pictures(request)
-    limits.charge(request, request.auth, len(pictures) - 1)
+    limits.charge(request, request.auth, len(pictures) - 1, taken=1)
     return classifying.many(request, asked, pictures)
 
 
@@ -190,7 +194,9 @@ def get_prediction(request: Request, prediction_id: UUID, shown: Query[Shown]) -
 def delete_prediction(request: Request, prediction_id: UUID) -> HttpResponse:
     """Delete a prediction and, unless other predictions are about it, its picture; for good."""
     classification.delete(_found(_visible(request.auth), prediction_id))
-    return HttpResponse(status=204)
+    response = HttpResponse(status=204)
+    del response.headers["Content-Type"]  # of nothing
+    return response
 
 
 @router.post(

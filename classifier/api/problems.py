@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import (
     BadRequest,
     PermissionDenied,
@@ -22,7 +23,7 @@ from django.core.exceptions import (
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.urls import get_script_prefix
-from ninja.errors import ValidationError
+from ninja.errors import HttpError, ValidationError
 
 from classifier import classification, imaging, serving, storage
 from classifier.corrections import CorrectionRefused
@@ -129,6 +130,9 @@ KINDS: Mapping[str, Kind] = {
     "model_not_found": Kind(404, "No such model", "No model is registered under this name."),
     "version_not_found": Kind(404, "No such version", "The model has no version of this number."),
     "version_archived": Kind(409, "Version archived", "An archived version answers no more."),
+    "version_not_active": Kind(
+        403, "Version not active", "Without a token only the active version may be asked for."
+    ),
     "unknown_label": Kind(422, "Unknown label", "The model has no label of this key."),
     "not_allowed": Kind(
         403, "Not allowed", "Only who sent the picture, or staff, may correct what was said."
@@ -214,6 +218,9 @@ def of(error: Exception) -> Problem | None:
             return of_fetching(error.code, str(error))
         case ValidationError():
             return Problem("invalid_request", errors=[_error(item) for item in error.errors])
+        case HttpError():
+            code = CODE_OF_STATUS.get(error.status_code)
+            return Problem(code, str(error)) if code else None
         case CorrectionRefused():
             return Problem(error.code, str(error))
         case serving.NoActiveVersion():
@@ -231,6 +238,10 @@ def of_fetching(code: FetchCode, sentence: str) -> Problem:
     return Problem(f"url_{code}", sentence)
 
 
+def too_large(most: int, what: str = "a body") -> Problem:
+    return Problem("request_too_large", f"Expected {what} of at most {most:,} bytes.")
+
+
 def _of_django(error: Exception) -> Problem | None:
     match error:
         case Http404():
@@ -238,9 +249,10 @@ def _of_django(error: Exception) -> Problem | None:
         case PermissionDenied():
             return Problem("forbidden")
         case RequestDataTooBig():
-            return Problem("request_too_large")
+            return too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, "a body without files")
         case TooManyFilesSent():
-            return Problem("too_many_items")
+            most = settings.API_BATCH_MAX_ITEMS
+            return Problem("too_many_items", f"Expected at most {most} pictures. Received: more")
         case MultiPartParserError() | TooManyFieldsSent():
             return Problem("bad_multipart")
         case BadRequest() | SuspiciousOperation() | UnreadablePostError():

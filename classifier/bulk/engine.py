@@ -5,7 +5,8 @@ on all of them together. Pillow and the engines release the GIL, so that some th
 others compute; and as a thread is asked for a batch, not for a picture, what all of this costs
 beside decoding and the network is next to nothing.
 
-At any moment a thread holds one picture in full and one batch in the size that the network takes.
+At any moment a thread holds one picture in full and one batch in the size that the network takes;
+of large pictures (`imaging.LARGE_PIXELS`) only one thread of the process holds one.
 """
 
 import contextvars
@@ -105,6 +106,7 @@ def run(
     limits: imaging.Limits,
     decoders: int,
     batch_size: int,
+    patience: float | None = None,
 ) -> Generator[Outcome]:
     """Yield what becomes of each item, in the order of the items, while later ones are worked on.
 
@@ -116,13 +118,15 @@ def run(
         decoders: how many threads read, decode and run the network.
         batch_size: how many pictures the network is given at once at most. Few items are spread
             evenly over the threads instead.
+        patience: seconds that a large picture waits for others to be decoded; then its outcome is
+            the error out_of_memory. None: for ever.
 
     Raises ValueError for decoders or a batch size below 1, and whatever `items` raises.
     """
     for name, value in (("decoders", decoders), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"Expected {name} to be at least 1. Received: {value}")
-    return _run(_Worker(served, limits), items, decoders, batch_size)
+    return _run(_Worker(served, limits, patience), items, decoders, batch_size)
 
 
 def _run(
@@ -155,9 +159,10 @@ def _batches(items: Iterable[Item], threads: int, size: int) -> Iterator[tuple[I
 class _Worker:
     """What every thread does with a batch; it keeps nothing of it."""
 
-    def __init__(self, served: Network, limits: imaging.Limits) -> None:
+    def __init__(self, served: Network, limits: imaging.Limits, patience: float | None) -> None:
         self.served = served
         self.limits = limits
+        self.patience = patience
         self.name = f"The bundle {served.bundle.digest[:12]}"
         self.spec = served.bundle.manifest.input
         self.classes = len(served.bundle.manifest.labels)
@@ -182,11 +187,13 @@ class _Worker:
         try:
             content = item.read()
             digest = hashlib.sha256(content).hexdigest()
-            array, decoded = imaging.load(content, self.spec, limits=self.limits)
+            array, seen = imaging.load(
+                content, self.spec, limits=self.limits, patience=self.patience
+            )
         except (ReadError, imaging.ImageError, OSError, MemoryError) as error:
             code, sentence = _said(error)
             return Outcome(item, digest, error_code=code, error=sentence), None
-        picture = Picture(decoded.format, decoded.media_type, decoded.width, decoded.height)
+        picture = Picture(seen.format, seen.media_type, seen.width, seen.height)
         return Outcome(item, digest, picture), array
 
     def _answer(self, images: Images) -> list[NDArray[np.float32] | None]:

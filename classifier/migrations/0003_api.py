@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                     "may_administer",
                     models.BooleanField(
                         default=False,
-                        help_text="All of that, with everybody's predictions. Only while the person is staff.",
+                        help_text="All of that, with everybody's predictions. Only for who may do so here.",
                         verbose_name="admin",
                     ),
                 ),

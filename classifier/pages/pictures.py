@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import content_disposition_header
 
-from classifier import imaging, storage
+from classifier import classification, imaging, storage
 from classifier.models import Upload
 
 # Twice the 208 CSS pixels that the history shows, for screens of double density.
@@ -25,7 +25,7 @@ SANDBOX = "default-src 'none'; sandbox"
 def picture(request: HttpRequest, upload: Upload) -> HttpResponseBase:
     """Answer with the picture: as it was sent if a browser can show that, else as a JPEG.
 
-    Raises StorageError, and ImageError for a picture that is no longer what it was.
+    Raises StorageError, imaging.Busy, and ImageError for a picture that is no longer what it was.
     """
     as_sent = upload.media_type in imaging.BROWSER_FORMATS
     return _respond(request, upload, PICTURE_SIDE, as_sent=as_sent)
@@ -58,7 +58,9 @@ def _sent(upload: Upload) -> HttpResponse:
 def _rendered(upload: Upload, side: int) -> HttpResponse:
     # It was accepted once: a limit that was lowered since must not hide it from its owner.
     limits = imaging.Limits(upload.bytes + 1, upload.width * upload.height + 1)
-    content = imaging.render(_read(upload), max_side=side, limits=limits)
+    content = imaging.render(
+        _read(upload), max_side=side, limits=limits, patience=classification.PATIENCE_SECONDS
+    )
     return _named(content, "image/jpeg", safe_filename(upload, "jpg"))
 
 

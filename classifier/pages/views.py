@@ -40,6 +40,7 @@ STATUS_OF_IMAGE_ERROR = {
     imaging.ErrorCode.TRUNCATED: 422,
     imaging.ErrorCode.TOO_MANY_BYTES: 413,
     imaging.ErrorCode.TOO_MANY_PIXELS: 413,
+    imaging.ErrorCode.OUT_OF_MEMORY: 503,
 }
 
 
@@ -151,6 +152,8 @@ def _shown(
     upload = get_object_or_404(visible, pk=upload_id)
     try:
         return show(request, upload)
+    except imaging.Busy as error:
+        return HttpResponse(str(error), content_type="text/plain", status=503)
     except (storage.PictureMissing, imaging.ImageError) as error:
         raise Http404(str(error)) from error
     except storage.StorageUnavailable as error:

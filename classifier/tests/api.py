@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
@@ -13,6 +14,8 @@ from classifier.tests.bundles import picture
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+# What staff need to have for the scope admin.
+ADMINS = ("view_prediction", "delete_prediction", "add_correction")
 PREDICTIONS = "/api/v1/predictions"
 BATCH = "/api/v1/predictions/batch"
 
@@ -53,6 +56,13 @@ class Program:
     ) -> Any:
         sent = file(picture() if content is None else content, name)
         return self.post_files(f"{PREDICTIONS}{query}", {"image": sent}, headers)
+
+
+def permissions(*names: str) -> Any:
+    """Return the permissions of these code names, all of `ADMINS` unless said."""
+    return Permission.objects.filter(
+        content_type__app_label="classifier", codename__in=names or ADMINS
+    )
 
 
 def file(content: bytes, name: str = "red.png") -> SimpleUploadedFile:

@@ -208,3 +208,10 @@ def test_retry_after_may_be_a_date() -> None:
         api.models()
     assert (caught.value.code, caught.value.status) == ("unknown", 503)
     assert pauses == [0.0]
+
+
+@pytest.mark.parametrize("token", ["cm_é", "cm_abc…", "cm_a\n"])
+def test_a_token_that_can_be_none_is_refused_and_not_repeated(token: str) -> None:
+    with pytest.raises(ValueError, match="Expected a token of printable ASCII") as caught:
+        Client("http://127.0.0.1:1", token)
+    assert token not in str(caught.value)

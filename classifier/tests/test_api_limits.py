@@ -129,6 +129,30 @@ def test_a_batch_counts_its_pictures(
     assert code_of(response) == "rate_limited"
 
 
+@pytest.mark.parametrize("calls", [1, 4])
+@pytest.mark.parametrize("more", [0, 1, 5])
+def test_a_batch_of_a_whole_quota_and_more_is_answered_once(
+    colours: ModelVersion, program: Program, settings: Settings, calls: int, more: int
+) -> None:
+    settings.API_RATE_PER_TOKEN = (calls, 3600)
+    sent = [file(picture()) for _ in range(calls + more)]
+    response = program.post_files(BATCH, {"images": sent})
+    assert response.status_code == 200
+    assert response.headers["RateLimit"].startswith('"token";r=0;')
+    assert code_of(program.classify()) == "rate_limited"
+
+
+@pytest.mark.django_db
+def test_who_waits_as_long_as_told_is_let_in_with_the_batch() -> None:
+    """A try takes a call before its pictures are counted, and so does the next one."""
+    take("a", SIX_A_MINUTE, 5, now=NOW)
+    assert take("a", SIX_A_MINUTE, now=NOW).allowed
+    refused = take("a", SIX_A_MINUTE, 3, taken=1, now=NOW)
+    later = NOW + refused.retry_after
+    assert take("a", SIX_A_MINUTE, now=later).allowed
+    assert take("a", SIX_A_MINUTE, 3, taken=1, now=later).allowed
+
+
 def test_no_quota_costs_nothing(
     program: Program, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -227,7 +227,7 @@ def operations(
 ) -> Iterator[tuple[Any, dict[str, str], str]]:
     """The document as loaded, headers of somebody who may do everything, a prediction's id."""
     settings.URL_FETCHING = False  # it would ask the name servers of this machine
-    person = User.objects.create_user("ada", is_staff=True)
+    person = User.objects.create_superuser("ada")
     program = program_of(person, "admin")
     row = make_prediction(colours, owner=person)
     # They would close the connection that this test's transaction is on; Django's own test client

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,12 +15,13 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from classifier import classification, registry, serving, storage
+from classifier import classification, metrics, registry, remote, serving, storage
 from classifier.api import catalogue, schemas
 from classifier.models import Correction, Label, ModelVersion, Prediction, RegisteredModel, Upload
 from classifier.runtimes import RuntimeFault
-from classifier.tests.api import BATCH, PREDICTIONS, Program, code_of, file, program_of
+from classifier.tests.api import BATCH, PREDICTIONS, Program, code_of, file, permissions, program_of
 from classifier.tests.bundles import make_bundle, picture
+from classifier.tests.odd_sites import answering, dripping, odd_site, redirecting
 from classifier.tests.pasts import make_prediction
 
 
@@ -43,7 +45,9 @@ def program(ada: User) -> Program:
 
 @pytest.fixture
 def staff(db: None) -> User:
-    return User.objects.create_user("grace", is_staff=True)
+    grace = User.objects.create_user("grace", is_staff=True)
+    grace.user_permissions.set(permissions())
+    return grace
 
 
 # --- Classifying --------------------------------------------------------------------------------
@@ -188,6 +192,24 @@ def test_what_is_asked_for_has_to_be_there(
 ) -> None:
     response = program.classify(query=query)
     assert (response.status_code, code_of(response)) == (status, code)
+    if code == "invalid_request":
+        (error,) = response.json()["errors"]
+        assert error["where"] == f"query.{query.strip('?').partition('=')[0]}"
+        assert error["message"]
+
+
+def test_without_a_token_the_active_version_alone_may_be_asked_for(
+    colours: ModelVersion, program: Program, tmp_path: Path
+) -> None:
+    registry.register(make_bundle(tmp_path / "rotated", rotate=1).root)
+    assert program.classify(query="?version=2").status_code == 201
+    assert Program().classify(query="?version=1").status_code == 201
+    for refused in (
+        Program().classify(query="?version=2"),
+        Program().post_files(f"{BATCH}?version=2", {"images": [file(picture())]}),
+        Program().post_files("/predict/?model=colours&version=2", {"image": file(picture())}),
+    ):
+        assert (refused.status_code, code_of(refused)) == (403, "version_not_active")
 
 
 def test_so_many_probabilities_as_asked_for_are_told(
@@ -358,6 +380,82 @@ def test_the_urls_of_a_batch_are_bounded_together(
     assert problems == ["request_too_large"]
 
 
+def test_urls_are_asked_for_no_more_once_their_bytes_are_used_up(
+    colours: ModelVersion, program: Program, settings: Settings
+) -> None:
+    settings.API_BATCH_MAX_BYTES = len(picture("blue"))
+    settings.URL_FETCHING_CONCURRENCY = 1
+    with odd_site() as slow:
+        slow.answer = answering(picture("blue"))
+        settings.URL_FETCHING_PRIVATE_HOSTS = [f"127.0.0.1:{slow.port}"]
+        urls = [f"http://127.0.0.1:{slow.port}/{number}.png" for number in range(12)]
+        results = program.post_json(BATCH, {"urls": urls}).json()["results"]
+        assert slow.connections == 2
+    codes = [each["problem"]["code"] for each in results if each["problem"]]
+    assert codes == ["request_too_large"] * 11
+
+
+def test_a_host_that_is_too_slow_is_given_up(
+    colours: ModelVersion, program: Program, settings: Settings
+) -> None:
+    settings.URL_FETCHING_SECONDS = 0.2
+    settings.URL_FETCHING_CONCURRENCY = 1
+    with odd_site() as slow:
+        slow.answer = dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.05)
+        settings.URL_FETCHING_PRIVATE_HOSTS = [f"127.0.0.1:{slow.port}"]
+        urls = [f"http://127.0.0.1:{slow.port}/{number}.png" for number in range(10)]
+        results = program.post_json(BATCH, {"urls": urls}).json()["results"]
+        assert slow.connections == 2
+    assert {each["problem"]["code"] for each in results} == {"url_too_slow"}
+    assert sum("not asked again" in each["problem"]["detail"] for each in results) == 8
+
+
+def test_the_urls_of_a_batch_share_their_seconds(
+    colours: ModelVersion, program: Program, settings: Settings
+) -> None:
+    settings.URL_FETCHING_BATCH_SECONDS = 0.3
+    with odd_site("127.0.0.1") as first, odd_site("127.0.0.2") as second:
+        sites = {"127.0.0.1": first, "127.0.0.2": second}
+        for site in sites.values():
+            site.answer = dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.05)
+        hosts = [f"{address}:{site.port}" for address, site in sites.items()]
+        settings.URL_FETCHING_PRIVATE_HOSTS = hosts
+        began = time.monotonic()
+        urls = [f"http://{host}/{number}.png" for number in range(8) for host in hosts]
+        results = program.post_json(BATCH, {"urls": urls}).json()["results"]
+    assert time.monotonic() - began < 5
+    codes = {each["problem"]["code"] for each in results}
+    assert codes <= {"url_too_slow", "url_busy"}
+    assert "for all URLs of a batch are over" in str(results)
+
+
+def test_a_process_fetches_one_batch_of_urls_at_a_time(
+    colours: ModelVersion, program: Program, site: str
+) -> None:
+    urls = {"urls": [f"{site}/blue.png"]}
+    with remote.batch_turn():
+        refused = program.post_json(BATCH, urls, {"Idempotency-Key": "a"})
+        assert (refused.status_code, code_of(refused)) == (503, "url_busy")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert program.post_files(BATCH, {"images": [file(picture())]}).status_code == 200
+    again = program.post_json(BATCH, urls, {"Idempotency-Key": "a"})
+    assert again.json()["results"][0]["prediction"]["label"] == "blue"
+
+
+def test_the_host_that_a_redirect_leads_to_is_not_told(
+    colours: ModelVersion, program: Program, settings: Settings
+) -> None:
+    with odd_site() as leading:
+        settings.URL_FETCHING_PRIVATE_HOSTS = [f"127.0.0.1:{leading.port}"]
+        for address in ("http://10.11.12.13/", "http://printer.local/", "http://10.11.12.13:81/"):
+            leading.answer = redirecting(address)
+            url = f"http://127.0.0.1:{leading.port}/"
+            response = program.post_json(PREDICTIONS, {"url": url})
+            assert response.status_code == 422
+            assert "10.11" not in response.content.decode()
+            assert "printer" not in response.content.decode()
+
+
 def test_a_url_that_is_not_allowed_is_refused_with_its_code(
     colours: ModelVersion, program: Program, settings: Settings
 ) -> None:
@@ -464,9 +562,14 @@ def test_a_batch_is_bounded(colours: ModelVersion, program: Program, settings: S
     three = [file(picture()) for _ in range(3)]
     response = program.post_files(BATCH, {"images": three})
     assert (response.status_code, code_of(response)) == (413, "too_many_items")
+    assert response.json()["detail"] == "Expected at most 2 pictures. Received: 3"
     response = program.post_json(BATCH, {"urls": ["http://a.example/"] * 3})
     assert code_of(response) == "too_many_items"
-    assert code_of(program.post_json(BATCH, {"urls": []})) == "invalid_request"
+    empty = program.post_json(BATCH, {"urls": []})
+    assert code_of(empty) == "invalid_request"
+    assert empty.json()["errors"][0]["where"] == "body.urls"
+    wrong = program.post_json(PREDICTIONS, {"url": 5}).json()["errors"]
+    assert [error["where"] for error in wrong] == ["body.url"]
     assert code_of(program.post_json(BATCH, {"urls": "http://a.example/"})) == "invalid_request"
     assert code_of(program.post_json(BATCH, {"urls": [None]})) == "invalid_request"
 
@@ -506,6 +609,22 @@ def test_a_batch_that_cannot_be_recorded_keeps_no_picture(
     assert len(kept) == 1
     assert not default_storage.exists(kept[0])
     assert not Upload.objects.exists()
+
+
+def test_a_batch_is_timed_in_its_stages(colours: ModelVersion, program: Program) -> None:
+    def counted() -> dict[str, float]:
+        return {
+            sample.labels["stage"]: sample.value
+            for metric in metrics.collect()
+            for sample in metric.samples
+            if sample.name == "classifyme_stage_seconds_count"
+        }
+
+    before = counted()
+    program.post_files(BATCH, {"images": [file(picture()), file(picture("blue")), file(b"no")]})
+    after = counted()
+    for stage, times in {"inference": 2, "storage": 2, "whole": 2, "database": 1}.items():
+        assert after[stage] - before[stage] == times
 
 
 # --- Listing and reading ------------------------------------------------------------------------
@@ -692,6 +811,7 @@ def test_a_prediction_is_deleted_with_its_picture(
     key = row.upload.storage_key
     response = program.delete(f"{PREDICTIONS}/{row.id}")
     assert (response.status_code, response.content) == (204, b"")
+    assert "Content-Type" not in response.headers
     assert not Upload.objects.exists()
     assert not default_storage.exists(key)
     assert code_of(program.delete(f"{PREDICTIONS}/{row.id}")) == "prediction_not_found"
@@ -760,6 +880,52 @@ def test_predict_takes_a_url(colours: ModelVersion) -> None:
 def test_an_address_that_is_none_is_a_problem_too(db: None, path: str) -> None:
     response = Program().get(path)
     assert (response.status_code, code_of(response)) == (404, "not_found")
+    assert response.wsgi_request.resolver_match is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_it_is_none_for_every_method(db: None, method: str) -> None:
+    """Not a refusal for want of a CSRF cookie, which no program has."""
+    browser = Client(enforce_csrf_checks=True)
+    unknown = browser.generic(method, "/api/v1/nothing")
+    assert (unknown.status_code, code_of(unknown)) == (404, "not_found")
+    for path in ("/api/v1/docs", "/api/v1/openapi.json"):
+        assert code_of(browser.generic(method, path)) == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/api/v1/predictions/", "/api/v1/predictions"),
+        ("/api/v1/models//", "/api/v1/models"),
+        ("/api/v1/predict", "/predict/"),
+        ("/predict//", "/predict/"),
+    ],
+)
+def test_the_address_that_is_meant_is_told(db: None, path: str, meant: str) -> None:
+    response = Client(enforce_csrf_checks=True).post(path)
+    assert code_of(response) == "not_found"
+    assert response.json()["detail"].endswith(f"Is {meant} meant?")
+
+
+def test_a_refused_body_is_read_all_the_same(
+    colours: ModelVersion, program: Program, settings: Settings
+) -> None:
+    """Else it stands before the next request of the connection."""
+    settings.API_ANONYMOUS = False
+    body = b"x" * 300_000
+    wrong = "multipart/form-data; boundary=b"
+    for response in (
+        Program().post(PREDICTIONS, body, "application/json"),
+        program.post(PREDICTIONS, body, "text/plain"),
+        program.post(PREDICTIONS, body, wrong),
+        program.post(f"{PREDICTIONS}?top=-1", body, wrong),
+        program.post("/api/v1/nothing", body, wrong),
+        program.post(PREDICTIONS, b" " * 1_000_001, "application/json"),
+        program.post_files(PREDICTIONS, {f"part{n}": file(b"x" * 9000) for n in range(100)}),
+    ):
+        assert response.status_code >= 400
+        assert response.wsgi_request.META["wsgi.input"].read() == b""
 
 
 def test_a_method_that_is_none_is_a_problem_too(db: None, program: Program) -> None:
@@ -780,6 +946,7 @@ def test_a_request_that_is_too_large_is_a_problem_too(db: None, settings: Settin
     settings.API_BATCH_MAX_BYTES = 2000
     response = Program().post(PREDICTIONS, b"x" * 1500, "application/json")
     assert (response.status_code, code_of(response)) == (413, "request_too_large")
+    assert "at most 1,000 bytes" in response.json()["detail"]
     assert "Content-Security-Policy" in response.headers
     assert code_of(Program().post(BATCH, b"x" * 1500, "application/json")) == "bad_json"
     assert code_of(Program().post(BATCH, b"x" * 2500, "application/json")) == "request_too_large"

@@ -1,13 +1,14 @@
 """Who calls: tokens, what they open and for how long; and how they are made in the admin."""
 
 import logging
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import IntegrityError
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -18,7 +19,7 @@ from classifier.access import ApiToken, Scope, TokenState, digest_of, new_secret
 from classifier.api import catalogue, tokens
 from classifier.api.callers import address_of
 from classifier.models import ModelVersion
-from classifier.tests.api import PREDICTIONS, Program, code_of, program_of
+from classifier.tests.api import ADMINS, PREDICTIONS, Program, code_of, permissions, program_of
 
 ADD = reverse("admin:classifier_apitoken_add")
 LIST = reverse("admin:classifier_apitoken_changelist")
@@ -100,6 +101,8 @@ def test_a_wrong_token_is_never_taken_for_none(
     assert (response.status_code, code_of(response)) == (401, "token_invalid")
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
     assert header not in caplog.text
+    is_bearer = header.lower().startswith("bearer")
+    assert ("Expected `Authorization: Bearer" in response.json()["detail"]) != is_bearer
 
 
 def test_the_scheme_is_read_in_any_case(ada: User) -> None:
@@ -155,6 +158,45 @@ def test_no_token_stands_in_the_log(
         program.get(PREDICTIONS, limit=0)
     assert caplog.records
     assert secret not in caplog.text
+
+
+# --- The scope admin ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lacking", ADMINS)
+def test_the_scope_admin_counts_while_its_person_may_do_so_in_the_admin(
+    ada: User, lacking: str
+) -> None:
+    ada.is_staff = True
+    ada.save()
+    program = program_of(ada, "admin")
+    assert code_of(program.get(PREDICTIONS)) == "scope_missing"
+    group = Group.objects.create(name="editors")
+    group.permissions.set(permissions(lacking))
+    ada.groups.add(group)
+    ada.user_permissions.set(permissions(*ADMINS).exclude(codename=lacking))
+    assert program.get(PREDICTIONS).status_code == 200
+    group.permissions.clear()
+    refused = program.get(PREDICTIONS)
+    assert code_of(refused) == "scope_missing"
+    assert "This one's scope admin is worth nothing now" in refused.json()["detail"]
+    ada.is_superuser = True
+    ada.save()
+    assert program.get(PREDICTIONS).status_code == 200
+
+
+def test_it_takes_one_query_and_none_without_it(
+    root: User, ada: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    ada.is_staff = True
+    ada.save()
+    ada.user_permissions.set(permissions())
+    for person, scope, queries in ((ada, "admin", 2), (ada, "read", 1), (root, "admin", 1)):
+        secret = tokens.issue(person, [scope])
+        with django_assert_num_queries(queries):
+            token = ApiToken.objects.find(secret)
+            assert token is not None
+            assert Scope.READ in token.scopes
 
 
 # --- The client's address -----------------------------------------------------------------------
@@ -215,7 +257,7 @@ def test_a_token_is_made_in_the_admin_and_shown_once(root: User, ada: User) -> N
     ("fields", "sentence"),
     [
         ({"may_read": ""}, "Choose at least one scope."),
-        ({"may_administer": "on"}, "Only staff may see everybody"),
+        ({"may_administer": "on"}, "Only a superuser, or staff who may"),
         ({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "Choose a time to come"),
     ],
 )
@@ -227,6 +269,25 @@ def test_a_token_that_makes_no_sense_is_not_made(
     response = browser.post(ADD, form(ada, **fields))
     assert sentence in response.content.decode()
     assert not ApiToken.objects.exists()
+
+
+def test_a_form_that_is_sent_again_makes_no_second_token(root: User, ada: User) -> None:
+    browser = Client()
+    browser.force_login(root)
+
+    def opened() -> dict[str, Any]:
+        page = browser.get(ADD).content.decode()
+        found = re.search(r'name="form_id" value="([^"]+)"', page)
+        assert found is not None
+        return form(ada, form_id=found[1])
+
+    sent = opened()
+    assert 'id="secret"' in browser.post(ADD, {**sent, "may_read": ""} | sent).content.decode()
+    again = browser.post(ADD, sent)
+    assert again.status_code == 200
+    assert "This form has made its token already." in again.content.decode()
+    assert ApiToken.objects.count() == 1
+    assert 'id="secret"' in browser.post(ADD, opened()).content.decode()
 
 
 def test_who_is_no_superuser_makes_and_sees_their_own_tokens_only(root: User, ada: User) -> None:

@@ -319,3 +319,17 @@ def test_answers_are_those_of_one_picture_at_a_time(network: Colours, tmp_path: 
         alone = network.runtime.predict(array[np.newaxis])[0]
         assert outcome.probabilities is not None
         np.testing.assert_allclose(outcome.probabilities, alone, atol=1e-6)
+
+
+def test_a_large_picture_waits_for_others_only_as_long_as_was_said(
+    network: Colours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imaging, "LARGE_PIXELS", 1_000)
+    items = [item(picture("red", size=(40, 40))), item(picture("blue", size=(20, 20)))]
+    limits = imaging.DEFAULT_LIMITS
+    with imaging._TURNS.turn():
+        outcomes = list(
+            bulk.run(network, items, limits=limits, decoders=2, batch_size=4, patience=0.01)
+        )
+    assert labels(network, outcomes) == ["out_of_memory", "blue"]
+    assert labels(network, run(network, items)) == ["red", "blue"]

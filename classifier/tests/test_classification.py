@@ -80,6 +80,29 @@ def test_a_picture_is_answered_recorded_and_kept(version: ModelVersion, media_ro
     assert not DBTaskResult.objects.exists()
 
 
+def test_a_large_picture_does_not_wait_for_others_for_ever(
+    version: ModelVersion, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imaging, "LARGE_PIXELS", 2_000)
+    monkeypatch.setattr(classification, "PATIENCE_SECONDS", 0.01)
+    with imaging._TURNS.turn(), pytest.raises(imaging.Busy):
+        send()
+    assert kept_files(media_root) == []
+    assert send().label == "red"
+
+
+def test_the_pictures_of_a_batch_have_so_many_pixels_together(
+    version: ModelVersion, settings: Settings
+) -> None:
+    settings.IMAGE_MAX_PIXELS = 60 * 40
+    served = classification.served_by(version=version)
+    allowed = [RED] * classification.LARGEST_OF_A_BATCH
+    classification.check_batch(served, [*allowed, b"no picture"])
+    with pytest.raises(imaging.ImageError, match="megapixels together") as caught:
+        classification.check_batch(served, [*allowed, RED])
+    assert caught.value.code is imaging.ErrorCode.TOO_MANY_PIXELS
+
+
 def test_the_size_recorded_is_the_upright_one(version: ModelVersion) -> None:
     prediction = send(oriented(scene(48, 32), "JPEG", 6))
     assert (prediction.upload.width, prediction.upload.height) == (48, 32)

@@ -393,7 +393,7 @@ def test_it_refuses_a_cut_file(kind: str) -> None:
 
 def test_it_refuses_a_large_jpeg_that_was_cut_also_at_reduced_scale() -> None:
     content = pictures.encoded(pictures.photo(1200, 900), "JPEG")
-    assert imaging.load(content, SPEC_32)[1].image.size == (300, 225)
+    assert imaging.load(content, SPEC_32)[1].decoded_size == (300, 225)
     assert refusal(content[:-3000]).code is ErrorCode.TRUNCATED
 
 
@@ -511,7 +511,7 @@ def test_decoding_at_reduced_scale_does_not_change_the_answer(
     array, decoded = imaging.load(content, spec)
     full = imaging.decode(content)
     assert (decoded.width, decoded.height) == full.image.size == size
-    assert decoded.image.width < size[0]
+    assert decoded.decoded_size[0] < size[0]
     difference = np.abs(array.astype(int) - imaging.to_array(full.image, spec))
     assert difference.mean() <= DRAFT_MEAN
     assert difference.max() <= DRAFT_LARGEST
@@ -534,7 +534,7 @@ def test_reduced_scale_never_falls_below_the_margin() -> None:
 def test_reduced_scale_knows_the_resize_rule() -> None:
     content = pictures.encoded(pictures.photo(1600, 240), "JPEG")
     widths = {
-        rule: imaging.load(content, InputSpec(32, 32, resize=rule))[1].image.width
+        rule: imaging.load(content, InputSpec(32, 32, resize=rule))[1].decoded_size[0]
         for rule in ResizeRule
     }
     # Squashed or cropped, the short side must last; padded, it ends up 5 pixels high.
@@ -544,7 +544,7 @@ def test_reduced_scale_knows_the_resize_rule() -> None:
 def test_nearest_is_never_taken_from_a_reduced_picture() -> None:
     content = pictures.encoded(pictures.photo(1000, 800), "JPEG")
     _, decoded = imaging.load(content, InputSpec(8, 8, interpolation=Interpolation.NEAREST))
-    assert decoded.image.size == (1000, 800)
+    assert decoded.decoded_size == (1000, 800)
 
 
 def test_the_same_content_gives_the_same_pixels_in_every_thread() -> None:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from PIL import Image
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks, Settings
 
-from classifier import imaging, storage, visitors
+from classifier import classification, imaging, storage, visitors
 from classifier.models import ModelVersion, Prediction, RegisteredModel, Upload
 from classifier.pages.answers import percent
 from classifier.templatetags.sizes import filesize
@@ -368,6 +368,22 @@ def test_a_thumbnail_is_small_and_upright(
     response = client.get(reverse("pages:thumbnail", args=[made.upload_id]))
     assert shown(response).size == (416, 277)
     assert len(response.content) < len(content)
+
+
+def test_a_large_picture_is_answered_503_while_others_are_decoded(
+    client: Client, colours: ModelVersion, visitor: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imaging, "LARGE_PIXELS", 10_000)
+    monkeypatch.setattr(classification, "PATIENCE_SECONDS", 0.01)
+    content = pictures.encoded(pictures.photo(300, 200), "PNG")
+    made = make_prediction(colours, visitor=visitor, content=content, media_type="image/png")
+    Upload.objects.update(width=300, height=200)
+    with imaging._TURNS.turn():
+        sent = send(client, content)
+        shown_small = client.get(reverse("pages:thumbnail", args=[made.upload_id]))
+    for response in (sent, shown_small):
+        assert response.status_code == 503
+        assert "Try again in a moment" in response.content.decode()
 
 
 @pytest.mark.parametrize("name", PICTURES)

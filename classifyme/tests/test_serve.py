@@ -132,6 +132,23 @@ def test_a_body_that_is_too_large_is_answered_and_not_cut_off(site: Site) -> Non
     assert b"</html>" in page
 
 
+def test_a_connection_lives_on_after_a_body_that_nobody_wanted(site: Site) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    kinds = {"/api/v1/predictions": "text/plain", "/api/v1/nothing": "multipart/form-data"}
+    for path, status in (("/api/v1/predictions", 415), ("/api/v1/nothing", 404)):
+        connection.request("POST", path, b"x" * 3_000_000, {"Content-Type": kinds[path]})
+        refused = connection.getresponse()
+        assert (refused.status, refused.will_close) == (status, False)
+        refused.read()
+        opened = connection.sock
+        connection.request("GET", "/api/v1/models")
+        response = connection.getresponse()
+        assert response.status == 200
+        response.read()
+        assert connection.sock is opened
+    connection.close()
+
+
 def test_an_unknown_host_is_refused_and_logged_in_one_line(site: Site) -> None:
     begins = len(site.output())
     status, _, _ = site.request("GET", "/", {"Host": "elsewhere.example.org"})

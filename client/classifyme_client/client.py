@@ -30,7 +30,8 @@ class Client:
     """Calls the API at `base_url`, e.g. "https://classify.example.org", as the token's person.
 
     Close it, or use it in a `with`. It may be used by several threads. What can be tried again is,
-    up to `retries` times; `timeout` is in seconds, for each try.
+    up to `retries` times; `timeout` is in seconds, for each try. Raises ValueError for a token that
+    can be none.
     """
 
     def __init__(
@@ -45,6 +46,9 @@ class Client:
     ) -> None:
         headers = {"User-Agent": "classifyme-client/1.0", "Accept": "application/json"}
         if token:
+            if not (token.isascii() and token.isprintable()):
+                # Without it: an exception ends in logs.
+                raise ValueError("Expected a token of printable ASCII. Received: other characters")
             headers["Authorization"] = f"Bearer {token}"
         self._http = httpx.Client(
             base_url=base_url.rstrip("/"), headers=headers, timeout=timeout, transport=transport

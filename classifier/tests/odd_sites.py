@@ -1,5 +1,6 @@
 """Web servers on loopback addresses that answer byte by byte as a test tells them."""
 
+import errno
 import socket
 import ssl
 import subprocess
@@ -87,6 +88,25 @@ def odd_site(
         yield site
     finally:
         site.stop()
+
+
+@contextmanager
+def odd_neighbours(one: str, other: str) -> Iterator[tuple[OddSite, OddSite]]:
+    """Run two servers at the same port of two addresses until the end of the block."""
+    while True:
+        with odd_site(one) as first:
+            try:
+                second = OddSite(other, first.port, None)
+            except OSError as error:
+                # The other address has some program's connection at this port: take another.
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            try:
+                yield first, second
+            finally:
+                second.stop()
+            return
 
 
 def answering(body: bytes, *headers: str, status: str = "200 OK") -> Answer:

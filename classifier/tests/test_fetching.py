@@ -18,6 +18,7 @@ from classifier.tests.odd_sites import (
     certificate,
     dripping,
     in_turn,
+    odd_neighbours,
     odd_site,
     redirecting,
 )
@@ -37,20 +38,24 @@ def names() -> Iterator[NameServer]:
 
 
 @pytest.fixture
-def site() -> Iterator[OddSite]:
-    """A server that may be asked, at pictures.test."""
-    with odd_site(PUBLIC) as site:
-        site.answer = answering(PICTURE)
-        yield site
+def neighbours() -> Iterator[tuple[OddSite, OddSite]]:
+    with odd_neighbours(PUBLIC, "127.0.0.1") as neighbours:
+        yield neighbours
 
 
 @pytest.fixture
-def inside(site: OddSite) -> Iterator[OddSite]:
+def site(neighbours: tuple[OddSite, OddSite]) -> OddSite:
+    """A server that may be asked, at pictures.test."""
+    neighbours[0].answer = answering(PICTURE)
+    return neighbours[0]
+
+
+@pytest.fixture
+def inside(neighbours: tuple[OddSite, OddSite]) -> Iterator[OddSite]:
     """A server of our own network, at the same port of 127.0.0.1: nobody may ever connect to it."""
-    with odd_site("127.0.0.1", site.port) as inside:
-        inside.answer = answering(b"a secret")
-        yield inside
-        assert inside.connections == 0
+    neighbours[1].answer = answering(b"a secret")
+    yield neighbours[1]
+    assert neighbours[1].connections == 0
 
 
 def limits(site: OddSite, **options: Any) -> FetchLimits:

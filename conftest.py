@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -9,6 +10,11 @@ from pytest_django import Settings
 
 pytest_plugins = ["classifyme.tests.browser"]
 CI = os.environ.get("CI") == "true"
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell lets what it starts in the background ignore Ctrl-C, which some tests press.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

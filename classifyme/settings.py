@@ -86,7 +86,7 @@ CLOUDINARY_TIMEOUT_SECONDS = env.integer("CLOUDINARY_TIMEOUT_SECONDS", 20, minim
 STORAGES: dict[str, dict[str, object]] = {
     "default": {"BACKEND": "classifier.storage.PictureFolder"},
     "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
+        "BACKEND": "classifyme.static_files.StaticFiles",
         # They are for everybody; FILE_UPLOAD_PERMISSIONS would hide from the user of an image
         # what was collected while the image was built.
         "OPTIONS": {"file_permissions_mode": 0o644},
@@ -251,6 +251,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "classifyme.appearance.appearance",
             ]
         },
     }

@@ -5,13 +5,14 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 
 from classifier import monitoring
-from classifyme import health
+from classifyme import appearance, health
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("classifier.pages.urls")),
     path("", include("classifier.api.urls")),
     path("accounts/login/", LoginView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("appearance/", appearance.choose, name="appearance"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -1,6 +1,8 @@
 // What the pages do beyond plain HTML: drop, paste, preview, and sentences for what went wrong.
 // Everything works without it, by a form and a button.
 
+import { post, showTimesHere } from "./common.js";
+
 const root = document.documentElement;
 const form = document.getElementById("classify");
 root.classList.add("js");
@@ -9,6 +11,7 @@ if (form) classifyPage(form);
 showTimesHere(document);
 document.addEventListener("htmx:load", (event) => showTimesHere(event.target));
 document.addEventListener("htmx:configRequest", leaveOutEmpty);
+document.querySelector(".appearance")?.addEventListener("submit", chooseAppearance);
 
 function classifyPage(form) {
   const input = form.querySelector("input[type=file]");
@@ -134,19 +137,22 @@ function classifyPage(form) {
   }
 }
 
-// The server writes UTC; the reader's own clock is the better one to read.
-function showTimesHere(container) {
-  for (const time of container.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
-    time.title = time.textContent;
-    time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-  }
-}
-
 // A filter's address is for sharing: what was not chosen does not stand in it.
 function leaveOutEmpty(event) {
   if (event.detail.verb !== "get") return;
   for (const [name, value] of [...event.detail.formData]) {
     if (value === "") event.detail.formData.delete(name);
   }
+}
+
+// The page changes at once; the cookie is for the next one. Without it the form does both.
+async function chooseAppearance(event) {
+  event.preventDefault();
+  const chosen = event.submitter;
+  for (const button of event.target.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button === chosen));
+  }
+  if (chosen.value) root.dataset.theme = chosen.value;
+  else delete root.dataset.theme;
+  await post(event.target.action, { theme: chosen.value });
 }

@@ -1,6 +1,6 @@
 # ClassifyMe: every way in. `make help` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run admin test lint format train bench clean web-env training-env
+.PHONY: help run admin test lint format train training-worker bench screenshots lighthouse clean web-env training-env
 
 WEB := .venv/bin/python
 TRAINING := .venv-training/bin/python
@@ -11,7 +11,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 	@echo "Variables: HOST, PORT, PYTHON; EXTRAS=openvino and the like for run; RECIPE and ARGS for"
 	@echo "train, test and bench."
 
@@ -38,8 +38,19 @@ train: training-env ## Train a recipe: make train RECIPE=cifar10_fast ARGS="--re
 	@$(TRAINING) manage.py migrate --verbosity 0
 	@$(TRAINING) manage.py train $(RECIPE) $(ARGS)
 
+training-worker: training-env ## Run what trains from the admin; `make run` does where it can
+	@$(TRAINING) scripts/env_file.py
+	@$(TRAINING) manage.py migrate --verbosity 0
+	@$(TRAINING) manage.py worker --queue training
+
 bench: training-env ## Measure decoding and inference on this machine
 	@$(TRAINING) -m benchmarks $(ARGS)
+
+screenshots: training-env ## Take the pictures of the pages that the documents show
+	@$(TRAINING) scripts/screenshots.py $(ARGS)
+
+lighthouse: training-env ## Have Lighthouse judge the pages (needs Node.js)
+	@$(TRAINING) scripts/lighthouse.py
 
 clean: ## Remove the environments and caches; pictures, database and .env stay
 	rm -rf .venv .venv-training .poetry .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import pictures, servers
-from classifier import imaging
+from classifier import explaining, heads, imaging
 from classifier.bundles import Bundle
 from classifier.imaging import InputSpec
+from classifier.runtimes.base import Images
 from classifier.runtimes.onnx import OnnxRuntime
 
 BATCHES = (1, 8, 64)
@@ -56,6 +57,16 @@ def inference(bundle: Bundle, threads: int) -> Iterator[Case]:
         images = random.integers(0, 256, shape, dtype=np.uint8)
         name = f"inference {bundle.manifest.architecture}, batch {size}, {threads} thread(s)"
         yield name, partial(runtime.predict, images)
+    if bundle.files("explain"):
+        head = heads.read(bundle.file("explain"), classes=len(bundle.manifest.labels))
+        name = f"explain {bundle.manifest.architecture}, {threads} thread(s)"
+        yield name, partial(_explain, runtime, images[:1], head)
+
+
+def _explain(runtime: OnnxRuntime, images: Images, head: heads.Head) -> bytes:
+    features, state = runtime.explain(images)
+    heat = explaining.heat_map(features[0], state[0], head, 0)
+    return explaining.draw(heat, explaining.Region(0, 0, 640, 480), 640, 480)
 
 
 def recording() -> Iterator[Case]:

@@ -155,13 +155,13 @@ _CHECKED = (
 )
 _OF_PERSON = ("username", "is_active", "is_staff", "is_superuser")
 # What the scope admin opens takes this in Django's admin too.
-_TO_ADMINISTER = ("view_prediction", "delete_prediction", "add_correction")
+_TO_ADMINISTER = ("view_prediction", "delete_prediction", "review_prediction")
 
 
 def may_administer(person: User) -> bool:
     """Whether the scope admin is for this person: a superuser, or staff with the permissions.
 
-    These are to see and delete predictions and to add corrections, the person's own or a group's;
+    These are to see, review and delete predictions, the person's own or those of a group;
     one query looks for all of them.
     """
     if person.is_superuser or not person.is_staff:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
+from uuid import UUID
 
 from classifier import bulk, classification, metrics, serving, storage
 from classifier.bulk import Item, Outcome
@@ -48,6 +49,7 @@ def classify_many(
     sources: Sequence[Source],
     *,
     owner: User | None,
+    visitor: UUID | None = None,
     model: RegisteredModel | None = None,
     version: ModelVersion | None = None,
     store: bool = True,
@@ -55,15 +57,16 @@ def classify_many(
 ) -> list[Result]:
     """Classify the pictures with one version and return one result each, in their order.
 
-    What is wrong with one spoils no other. All predictions are recorded in one transaction, and
-    ``recorded`` is called in it. Their times are means over the batch. Raises
-    serving.NoActiveVersion, storage.StorageUnavailable or, of that, storage.StorageFull; then
-    nothing is recorded and no picture is kept.
+    They are the `owner`'s or, without one, the `visitor`'s. What is wrong with one spoils no other.
+    All predictions are recorded in one transaction, and ``recorded`` is called in it. Their times
+    are means over the batch. Raises serving.NoActiveVersion, storage.StorageUnavailable or, of
+    that, storage.StorageFull; then nothing is recorded and no picture is kept.
     """
     clock = _Clock(classification.served_by(model, version))
     results: list[Result] = []
     try:
-        for result in _results(clock, sources, owner, store=store):
+        for result in _results(clock, sources, store=store):
+            _give(result, owner, visitor)
             results.append(result)
         predictions = [result.prediction for result in results if result.prediction]
         clock.write_means(predictions, len(sources))
@@ -77,9 +80,7 @@ def classify_many(
     return results
 
 
-def _results(
-    clock: _Clock, sources: Sequence[Source], owner: User | None, *, store: bool
-) -> Iterator[Result]:
+def _results(clock: _Clock, sources: Sequence[Source], *, store: bool) -> Iterator[Result]:
     allowance = classification.batch_allowance(clock.served)
     readers = [_Reader(source, allowance) for source in sources]
     outcomes = bulk.run(
@@ -92,12 +93,10 @@ def _results(
     )
     with closing(outcomes):
         for reader, outcome in zip(readers, outcomes, strict=True):
-            yield _result(clock.served, reader, outcome, owner, store=store)
+            yield _result(clock.served, reader, outcome, store=store)
 
 
-def _result(
-    served: serving.Served, reader: _Reader, outcome: Outcome, owner: User | None, *, store: bool
-) -> Result:
+def _result(served: serving.Served, reader: _Reader, outcome: Outcome, *, store: bool) -> Result:
     name = classification.clean_filename(reader.source.name)
     content = reader.take()
     if outcome.probabilities is None or outcome.decoded is None:
@@ -105,12 +104,19 @@ def _result(
     upload = classification.new_upload(
         outcome.decoded, size=len(content), digest=outcome.content_sha256
     )
-    upload.filename, upload.owner = name, owner
+    upload.filename = name
     if store:
         with metrics.stage("storage"):
             upload.storage_key = storage.keep(content, outcome.decoded.media_type)
     answer = Answer(served, outcome.probabilities, outcome.decoded, inference_ms=0.0)
     return Result(name, classification.new_prediction(upload, answer))
+
+
+def _give(result: Result, owner: User | None, visitor: UUID | None) -> None:
+    """Say whose picture it is, before it is recorded."""
+    if result.prediction is not None:
+        upload = result.prediction.upload
+        upload.owner, upload.visitor = owner, None if owner else visitor
 
 
 def _discard(results: Sequence[Result]) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
+import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILENAME_MAX_LENGTH = 255
+# From here on hashing takes a millisecond or so.
+DIGEST_ASIDE_BYTES = 1_000_000
 # Seconds that a request waits for the large pictures of others to be decoded.
 PATIENCE_SECONDS = 10.0
 # The pictures of a batch have as many pixels together as so many of the largest allowed.
@@ -82,9 +85,9 @@ def classify(
     """
     started = time.perf_counter()
     with metrics.stage("whole"):
+        digest = _digest_meanwhile(content)
         answer = ask(content, model, version)
-        digest = hashlib.sha256(content).hexdigest()
-        upload = new_upload(answer.decoded, size=len(content), digest=digest)
+        upload = new_upload(answer.decoded, size=len(content), digest=digest())
         upload.filename = clean_filename(filename)
         upload.owner, upload.visitor = owner, None if owner else visitor
         prediction = new_prediction(upload, answer)
@@ -96,6 +99,44 @@ def classify(
             record([prediction], recorded=(lambda: recorded(prediction)) if recorded else None)
     count([prediction])
     return prediction
+
+
+def classify_side_by_side(
+    content: bytes,
+    versions: Sequence[ModelVersion],
+    *,
+    filename: str,
+    owner: "User | None",
+    visitor: UUID | None,
+) -> list[Prediction]:
+    """Have several versions say what one picture is; return their predictions in that order.
+
+    All of them are about one upload, whose picture is kept once, and all are recorded or none. The
+    time of each is its own, from the bytes to its answer. Raises what `classify` does, and
+    ValueError for no version.
+    """
+    if not versions:
+        raise ValueError("Expected at least one version. Received: none")
+    timed = [_ask_timed(content, version) for version in versions]
+    seen = timed[0][0].decoded
+    upload = new_upload(seen, size=len(content), digest=hashlib.sha256(content).hexdigest())
+    upload.filename = clean_filename(filename)
+    upload.owner, upload.visitor = owner, None if owner else visitor
+    predictions = [new_prediction(upload, answer) for answer, _ in timed]
+    for prediction, (_, total_ms) in zip(predictions, timed, strict=True):
+        prediction.total_ms = total_ms
+    with metrics.stage("storage"):
+        upload.storage_key = storage.keep(content, seen.media_type)
+    record(predictions)
+    count(predictions)
+    return predictions
+
+
+def _ask_timed(content: bytes, version: ModelVersion) -> tuple[Answer, float]:
+    started = time.perf_counter()
+    with metrics.stage("whole"):
+        answer = ask(content, version=version)
+    return answer, _milliseconds_since(started)
 
 
 def ask(
@@ -232,19 +273,22 @@ def record(
 ) -> None:
     """Save new predictions with their uploads, all or none; `recorded` within the transaction.
 
-    The pictures are kept already; where nothing could be recorded they are discarded.
+    Several may be about one upload. The pictures are kept already; where nothing could be recorded
+    they are discarded.
     """
     made = list(predictions)
     try:
         with metrics.stage("database"), transaction.atomic():
+            for upload in {row.upload.id: row.upload for row in made}.values():
+                _save_upload(upload)
             for prediction in made:
                 _save(prediction)
             if recorded is not None:
                 recorded()
     except BaseException:
         # Also when the request is broken off: a picture without a record belongs to nobody.
-        for prediction in made:
-            storage.discard(prediction.upload.storage_key)
+        for key in {prediction.upload.storage_key for prediction in made}:
+            storage.discard(key)
         raise
 
 
@@ -256,10 +300,12 @@ def count(predictions: Iterable[Prediction]) -> None:
 
 
 def _save(prediction: Prediction) -> None:
-    upload = prediction.upload
-    prediction.owner_id, prediction.visitor = upload.owner_id, upload.visitor
-    rows.insert(upload)
+    prediction.derive()
     rows.insert(prediction)
+
+
+def _save_upload(upload: Upload) -> None:
+    rows.insert(upload)
     if upload.storage_state == StorageState.WAITING:
         tasks.carry_to_cloud.enqueue(str(upload.id))
 
@@ -277,6 +323,24 @@ def _predict(served: serving.Served, pixels: NDArray[np.uint8]) -> NDArray[np.fl
         raise UnusableAnswer("The model's answer to this picture cannot be used.")
     answer: NDArray[np.float32] = probabilities[0]
     return answer
+
+
+def _digest_meanwhile(content: bytes) -> Callable[[], str]:
+    """Return what gives the content's SHA-256, made on another core while this one goes on.
+
+    Small contents are not worth a thread. hashlib and the decoder both release the GIL.
+    """
+    if len(content) < DIGEST_ASIDE_BYTES:
+        return lambda: hashlib.sha256(content).hexdigest()
+    made = hashlib.sha256()
+    thread = threading.Thread(target=made.update, args=(content,), name="digest")
+    thread.start()
+
+    def digest() -> str:
+        thread.join()
+        return made.hexdigest()
+
+    return digest
 
 
 def _milliseconds_since(started: float) -> float:

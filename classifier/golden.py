@@ -7,13 +7,22 @@ engine are all proven before a version serves.
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import imaging
-from classifier.bundles import Bundle, BundleError, Fault, Golden
+from classifier import explaining, heads, imaging
+from classifier.bundles import Bundle, BundleError, Fault, Golden, Role
 from classifier.manifest import LARGEST_TOLERANCE
-from classifier.runtimes.base import Images, Probabilities, Runtime, RuntimeFault
+from classifier.runtimes.base import (
+    ExplainsNothing,
+    Images,
+    Probabilities,
+    Runtime,
+    RuntimeFault,
+)
 
 # Float32 sums of up to 10,000 probabilities; anything further off is no softmax.
 _SUM_TOLERANCE = 1e-3
+# Of the largest value in all maps: float16 weights move them by less than a thousandth.
+_MAP_TOLERANCE = 0.01
+_COARSE_MAP_TOLERANCE = 0.1  # for an engine that computes in less than float32
 
 
 def prove(bundle: Bundle, runtime: Runtime) -> float:
@@ -36,6 +45,50 @@ def prove(bundle: Bundle, runtime: Runtime) -> float:
     if not exact:
         _check_labels(bundle, names, expected, alone)
     return max(_compare(bundle, names, expected, each, tolerance) for each in (alone, together))
+
+
+def prove_explanations(bundle: Bundle, runtime: Runtime) -> float | None:
+    """Return the largest difference from Keras' own Grad-CAM, as a share of its largest value.
+
+    None for a bundle without the role `explain`, or an engine that explains nothing. Each golden
+    picture's most probable class is explained, through the engine and the head in NumPy.
+
+    Raises BundleError for an explain.npz that is not as it must be, or has no map for each golden
+    picture, an engine that fails, and maps that are further off than they may be.
+    """
+    if not bundle.files(Role.EXPLAIN):
+        return None
+    head = heads.read(bundle.file(Role.EXPLAIN), classes=len(bundle.manifest.labels))
+    examples = bundle.golden()
+    if len(head.golden) != len(examples):
+        sentence = f"Expected {len(examples)} maps, one for each golden picture. Received: "
+        raise BundleError(Fault.EXPLAIN_INVALID, f"{sentence}{len(head.golden)} in explain.npz")
+    try:
+        received = _maps(bundle, runtime, head, examples)
+    except ExplainsNothing:
+        return None
+    scale = float(head.golden.max(initial=0)) or 1.0
+    difference = float(np.abs(received - head.golden).max(initial=0)) / scale
+    tolerance = _MAP_TOLERANCE if runtime.precision == "f32" else _COARSE_MAP_TOLERANCE
+    if not difference <= tolerance:
+        sentence = f"Expected explanations within {tolerance:g} of Keras' own. Received: "
+        raise BundleError(Fault.EXPLAIN_MISMATCH, f"{sentence}a difference of {difference:.3g}")
+    return difference
+
+
+def _maps(
+    bundle: Bundle, runtime: Runtime, head: heads.Head, examples: list[Golden]
+) -> NDArray[np.float32]:
+    images = np.stack([_decode(example, bundle) for example in examples])
+    classes = [int(example.probabilities.argmax()) for example in examples]
+    try:
+        given = zip(*runtime.explain(images), classes, strict=True)
+        return np.stack([explaining.raw_map(*each[:2], head, each[2]) for each in given])
+    except ExplainsNothing:
+        raise
+    except (RuntimeFault, ValueError) as exc:
+        sentence = f"The explanations of the golden pictures cannot be computed: {exc}"
+        raise BundleError(Fault.EXPLAIN_INVALID, sentence) from exc
 
 
 def _decode(example: Golden, bundle: Bundle) -> Images:

@@ -101,6 +101,7 @@ _MAX_PROFILE_BYTES = 8_000_000
 _JPEG_MARKER = re.compile(b"\xff+([\x01-\xfe])")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and the restarts have no length
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1})  # Huffman-coded, baseline and extended
 
 _TIFF_TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
@@ -161,6 +162,8 @@ def has_more_scans(content: bytes, most: int) -> bool:
 
     A scan of a few bytes may say that nothing changes, and each costs a pass over the picture.
     """
+    if _is_one_scan(content):
+        return False
     # What lies beside the picture, a film say, may have these bytes too; but mostly it has not.
     if content.count(b"\xff\xda") <= most:
         return False
@@ -204,17 +207,38 @@ def _recognise_brand(content: bytes) -> str | None:
     return "HEIC" if brands & _HEIC_BRANDS else None
 
 
+def _is_one_scan(content: bytes) -> bool:
+    """Whether a JPEG is sequential and its first scan has all components.
+
+    libjpeg reads no further scan of such a file, whatever follows (`initial_setup` in jdinput.c).
+    """
+    components = None
+    for marker, at in _jpeg_segments(content):
+        if marker in _SEQUENTIAL_FRAMES:
+            components = content[at + 7 : at + 8]
+        elif marker == _START_OF_SCAN:
+            return components is not None and content[at + 2 : at + 3] == components
+    return False
+
+
 def _jpeg_scans(content: bytes) -> Iterator[int]:
-    """Where each scan starts. Markers are looked for as libjpeg does: what is none is skipped."""
+    """Where each scan's header stands."""
+    return (at for marker, at in _jpeg_segments(content) if marker == _START_OF_SCAN)
+
+
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker that has a segment, and where that begins, with its length of two bytes.
+
+    Markers are looked for as libjpeg does: what is none is skipped.
+    """
     at = 2
     while found := _JPEG_MARKER.search(content, at):
         at = found.end()
         marker = content[at - 1]
         if marker == _END_OF_IMAGE:
             return
-        if marker == _START_OF_SCAN:
-            yield found.start()
         if marker not in _JPEG_STANDALONE:
+            yield marker, at
             at += int.from_bytes(content[at : at + 2], "big")
 
 

@@ -425,7 +425,7 @@ class _Source:
         # Nearest takes single pixels of the original, which a reduced decode no longer has.
         if spec.interpolation is Interpolation.NEAREST:
             return None
-        width, height = _scaled_size(spec, self.width, self.height)
+        width, height = scaled_size(spec, self.width, self.height)
         return height, width
 
     def draft(self, at_least: tuple[int, int] | None) -> tuple[int, int]:
@@ -503,11 +503,16 @@ def _check_bytes(content: bytes, limits: Limits) -> None:
     if not content:
         raise ImageError(ErrorCode.EMPTY, "The file is empty. Choose a picture.")
     if len(content) > limits.max_bytes:
-        raise ImageError(
-            ErrorCode.TOO_MANY_BYTES,
-            f"The file has {len(content) / 1e6:,.1f} MB; at most {limits.max_bytes / 1e6:,g} MB "
-            "are accepted. Save the picture smaller or with a lower quality.",
-        )
+        raise too_many_bytes(len(content), limits)
+
+
+def too_many_bytes(count: int, limits: Limits) -> ImageError:
+    """Return the error of a file with so many bytes, for who need not read it to know."""
+    return ImageError(
+        ErrorCode.TOO_MANY_BYTES,
+        f"The file has {count / 1e6:,.1f} MB; at most {limits.max_bytes / 1e6:,g} MB "
+        "are accepted. Save the picture smaller or with a lower quality.",
+    )
 
 
 def _recognise(content: bytes) -> str:
@@ -634,7 +639,7 @@ _RESAMPLING = {
 
 
 def _fit(upright: Upright, spec: InputSpec, box: Box) -> NDArray[np.uint8]:
-    size = _scaled_size(spec, box[2] - box[0], box[3] - box[1])
+    size = scaled_size(spec, box[2] - box[0], box[3] - box[1])
     if spec.resize is ResizeRule.CROP:
         box = _central_box(box, spec.width / spec.height)
     fitted = upright.resized(size, _RESAMPLING[spec.interpolation], box)
@@ -645,7 +650,7 @@ def _fit(upright: Upright, spec: InputSpec, box: Box) -> NDArray[np.uint8]:
     return np.array(fitted, dtype=np.uint8)
 
 
-def _scaled_size(spec: InputSpec, width: float, height: float) -> tuple[int, int]:
+def scaled_size(spec: InputSpec, width: float, height: float) -> tuple[int, int]:
     """The (width, height) at which the picture's pixels land in the input: less only when padded.
 
     Both sides of the *original* must reach that size for a picture not to be enlarged, whichever

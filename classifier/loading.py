@@ -5,12 +5,15 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from django.conf import settings
+from numpy.typing import NDArray
 
-from classifier import golden, memory, metrics, runtimes
-from classifier.bundles import Bundle, BundleError, Fault
+from classifier import explaining, golden, heads, memory, metrics, runtimes
+from classifier.bundles import Bundle, BundleError, Fault, Role
 from classifier.models import ModelVersion
 from classifier.runtimes import Images, Options, Probabilities, Runtime, RuntimeFault
 
@@ -40,6 +43,28 @@ class Served:
         """
         return self.runtime.predict(images)
 
+    @cached_property
+    def head(self) -> heads.Head | None:
+        """What explains the answers, read from the bundle; None for a bundle without.
+
+        Raises BundleError for an explain.npz that is not as it must be.
+        """
+        if not self.bundle.files(Role.EXPLAIN):
+            return None
+        path = self.bundle.file(Role.EXPLAIN)
+        return heads.read(path, classes=len(self.bundle.manifest.labels))
+
+    def explain(self, image: Images, class_index: int) -> NDArray[np.float32]:
+        """Return Grad-CAM of a class for a uint8 picture (H, W, 3): float32 (h, w), 0 to 1.
+
+        Raises ValueError for another dtype or shape, or a class that there is not; RuntimeFault
+        if the version or its engine explains nothing; BundleError as `head` does.
+        """
+        if self.head is None:
+            raise RuntimeFault(f"{self.version} was exported without what explains its answers.")
+        features, state = self.runtime.explain(image[np.newaxis])
+        return explaining.heat_map(features[0], state[0], self.head, class_index)
+
 
 def load(version: ModelVersion, *, callers: int | None = None) -> Served:
     """Fetch, verify, load, prove and thereby warm a version; BundleError if any of it fails.
@@ -57,12 +82,16 @@ def load(version: ModelVersion, *, callers: int | None = None) -> Served:
 
 
 def prove(bundle: Bundle) -> None:
-    """Load the bundle's network into the configured runtime and run its golden test.
+    """Load the bundle's network into the configured runtime and run its golden tests.
 
-    Raises BundleError with the code of what failed (`bundles.Fault`).
+    That of its answers, and that of its explanations if it has any. Raises BundleError with the
+    code of what failed (`bundles.Fault`).
     """
     runtime, _ = _start(bundle)
-    _let_go(runtime)
+    try:
+        golden.prove_explanations(bundle, runtime)
+    finally:
+        _let_go(runtime)
 
 
 def _start(bundle: Bundle, callers: int | None = None) -> tuple[Runtime, float]:

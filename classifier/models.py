@@ -6,6 +6,7 @@ Times are UTC.
 
 from __future__ import annotations
 
+from heapq import nlargest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 from uuid import UUID
@@ -18,8 +19,19 @@ from django.utils import timezone
 
 from classifier import bundle_storage
 from classifier.access import ApiToken, RateLimit, StoredAnswer
+from classifier.activations import Activation, GatePolicy, PolicyChange
 from classifier.bundles import Bundle, Manifest
+from classifier.comparing_rows import GoldenAnswer, GoldenPicture, GoldenRun, GoldenSet
 from classifier.identifiers import uuid7
+from classifier.reviewing_rows import (
+    Correction,
+    CorrectionQuerySet,
+    ReviewLease,
+    ReviewSkip,
+    Withdrawal,
+)
+from classifier.role_rows import RoleGrant
+from classifier.transfers import Export, Import
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -29,18 +41,30 @@ __all__ = [
     "ApiToken",
     "Correction",
     "CorrectionQuerySet",
+    "Export",
+    "GatePolicy",
+    "GoldenAnswer",
+    "GoldenPicture",
+    "GoldenRun",
+    "GoldenSet",
+    "Import",
     "Label",
     "Level",
     "ModelVersion",
     "ModelVersionQuerySet",
+    "PolicyChange",
     "Prediction",
     "PredictionQuerySet",
     "RateLimit",
     "RegisteredModel",
+    "ReviewLease",
+    "ReviewSkip",
+    "RoleGrant",
     "StorageState",
     "StoredAnswer",
     "Upload",
     "UploadQuerySet",
+    "Withdrawal",
     "WorkerHeartbeat",
     "active_digests",
     "model_name",
@@ -147,7 +171,10 @@ class ModelVersion(models.Model):
 
     class Meta:
         ordering = ("model", "-number")
-        permissions = (("activate_modelversion", "Can activate model version and roll back"),)
+        permissions = (
+            ("activate_modelversion", "Can activate model version and roll back"),
+            ("compare_versions", "Can compare model versions"),
+        )
         constraints = (
             models.UniqueConstraint(fields=["model", "number"], name="version_number_once"),
             models.UniqueConstraint(
@@ -199,36 +226,6 @@ def active_digests() -> frozenset[str]:
     )
 
 
-class Activation(models.Model):
-    """The event of switching a model's active version. Append-only: who, when, why."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    model = models.ForeignKey(RegisteredModel, on_delete=models.PROTECT, related_name="activations")
-    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="activations")
-    previous = models.ForeignKey(
-        ModelVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
-    )
-    by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="activations",
-    )
-    # The account may be deleted; the record of who switched may not lose its name with it.
-    by_name = models.CharField(max_length=150, blank=True)
-    reason = models.CharField(max_length=500, blank=True)
-    is_rollback = models.BooleanField(default=False)
-    at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        ordering = ("-id",)
-        indexes = (models.Index(fields=["model", "-id"], name="activation_by_model"),)
-
-    def __str__(self) -> str:
-        return f"{self.version} at {self.at:%Y-%m-%d %H:%M} UTC"
-
-
 class StorageState(models.TextChoices):
     """Where an upload's picture is."""
 
@@ -252,6 +249,10 @@ class UploadQuerySet(models.QuerySet["Upload"]):
         """Give what a visitor uploaded before signing in to the user; return how many."""
         with transaction.atomic():
             Prediction.objects.filter(visitor=visitor).update(owner=owner, visitor=None)
+            Correction.objects.filter(visitor=visitor).update(by=owner, visitor=None)
+            Withdrawal.objects.filter(visitor=visitor).update(by=owner, visitor=None)
+            Export.objects.filter(visitor=visitor).update(owner=owner, visitor=None)
+            Import.objects.filter(visitor=visitor).update(owner=owner, visitor=None)
             return self.filter(visitor=visitor, owner=None).update(owner=owner, visitor=None)
 
     def waiting_for_cloud(self) -> Self:
@@ -296,6 +297,7 @@ class Upload(models.Model):
             models.Index(fields=["owner", "-id"], name="upload_by_owner"),
             models.Index(fields=["visitor", "-id"], name="upload_by_visitor"),
             models.Index(fields=["original_sha256"], name="upload_by_content"),
+            models.Index(fields=["filename"], name="upload_by_filename"),
             models.Index(
                 fields=["storage_lease_until"],
                 condition=Q(storage_state="waiting"),
@@ -337,13 +339,19 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return self.select_related("upload", "version__model")
 
     def with_correction(self) -> Self:
-        """Add `corrected_to`: the latest correction's label, empty for none of these, or None."""
-        latest = Correction.objects.filter(prediction=models.OuterRef("pk")).order_by("-id")
-        return self.annotate(corrected_to=models.Subquery(latest.values("label")[:1]))
+        """Add `corrected_to`: the label that people say, empty for none of these, or None."""
+        return self.annotate(corrected_to=models.F("corrected_label"))
+
+    def uncorrected(self) -> Self:
+        """Return those that nobody said anything of, or who did took it back."""
+        return self.filter(corrected_label=None)
 
 
 class Prediction(models.Model):
-    """What one version said about one upload. Never edited; corrections stand beside it."""
+    """What one version said about one upload. Never edited; corrections stand beside it.
+
+    But for `corrected_label`, which `corrections` keeps as the corrections have it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="predictions")
@@ -365,6 +373,20 @@ class Prediction(models.Model):
     # In the order of the manifest's labels: the keys stand once, in the version.
     probabilities = models.JSONField()
     level = models.CharField(max_length=10, choices=Level)
+    margin = models.FloatField(
+        editable=False,
+        help_text="By how much the label was more probable than the next, 0 to 1.",
+    )
+    lot = models.PositiveIntegerField(
+        editable=False, help_text="Random, below 2 to the power of 31."
+    )
+    # Null is nobody's word, and empty the word of somebody.
+    corrected_label = models.CharField(  # noqa: DJ001
+        max_length=100,
+        null=True,
+        editable=False,
+        help_text="What people say instead; empty: none of the labels. Null: nobody said anything.",
+    )
     inference_ms = models.FloatField(help_text="Milliseconds in the runtime alone.")
     total_ms = models.FloatField(help_text="Milliseconds from the bytes to the answer.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -373,6 +395,11 @@ class Prediction(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        permissions = (
+            ("review_prediction", "Can review and correct everybody's predictions"),
+            ("export_labels", "Can export labels"),
+            ("import_labels", "Can import labels"),
+        )
         indexes = (
             models.Index(fields=["label", "-id"], name="prediction_by_label"),
             models.Index(fields=["version", "-id"], name="prediction_by_version"),
@@ -386,6 +413,25 @@ class Prediction(models.Model):
                 condition=Q(visitor__isnull=False),
                 name="prediction_by_visitor",
             ),
+            # The review queue: what teaches most first, or what the lot falls on.
+            models.Index(
+                fields=["version", "level", "margin"],
+                condition=Q(corrected_label__isnull=True),
+                name="prediction_to_review",
+            ),
+            models.Index(
+                fields=["version", "lot"],
+                condition=Q(corrected_label__isnull=True),
+                name="prediction_at_random",
+            ),
+            # The history's filters and orders; what else it offers is found by `listing`.
+            models.Index(fields=["level", "-id"], name="prediction_by_level"),
+            models.Index(fields=["level", "confidence", "id"], name="prediction_by_confidence"),
+            models.Index(
+                fields=["-id"],
+                condition=Q(corrected_label__isnull=False),
+                name="prediction_corrected",
+            ),
         )
 
     def __str__(self) -> str:
@@ -393,68 +439,28 @@ class Prediction(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self._state.adding:
-            self.owner_id, self.visitor = self.upload.owner_id, self.upload.visitor
+            self.derive()
         super().save(*args, **kwargs)
 
+    def derive(self) -> None:
+        """Fill the columns of a new row that follow from others.
+
+        They are whose it is, the margin of Scheffer et al. (2001), and a random number out of the
+        32 random bits that a UUIDv7 ends with.
+        """
+        self.owner_id, self.visitor = self.upload.owner_id, self.upload.visitor
+        first, second = nlargest(2, [*self.probabilities, 0.0, 0.0])
+        self.margin = first - second
+        self.lot = self.id.int & 0x7FFFFFFF
+
     def correction(self) -> Correction | None:
-        """Return the latest correction, which is the one that counts."""
-        return self.corrections.first()
+        """Return the correction that counts: the latest that nobody took back."""
+        return self.corrections.standing().first()
 
     def ranked(self) -> list[tuple[str, float]]:
         """Return (label key, probability) pairs, the most probable first."""
         keys = [label["key"] for label in self.version.manifest["labels"]]
         return sorted(zip(keys, self.probabilities, strict=True), key=lambda pair: -pair[1])
-
-
-class CorrectionQuerySet(models.QuerySet["Correction"]):
-    def about(self, model: RegisteredModel) -> Self:
-        """Return the corrections of what this model's versions said, the oldest first."""
-        return self.filter(prediction__version__model=model).order_by("id")
-
-    def of_labels(self) -> Self:
-        """Return those that name a label: all but "none of these"."""
-        return self.exclude(label="")
-
-
-class Correction(models.Model):
-    """What a person says a picture shows, beside a prediction. Append-only; the latest counts.
-
-    A correction with the predicted label confirms it.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="corrections")
-    label = models.CharField(
-        max_length=100, blank=True, help_text="The label's key; empty: none of the labels."
-    )
-    by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="corrections",
-    )
-    visitor = models.UUIDField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    objects = CorrectionQuerySet.as_manager()
-
-    class Meta:
-        ordering = ("-id",)
-        indexes = (models.Index(fields=["prediction", "-id"], name="correction_by_prediction"),)
-        constraints = (
-            models.CheckConstraint(
-                condition=Q(by=None) | Q(visitor=None), name="correction_user_or_visitor"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return self.label or "none of these"
-
-    @property
-    def confirms(self) -> bool:
-        """Whether it says what the prediction said."""
-        return self.label == self.prediction.label
 
 
 class WorkerHeartbeat(models.Model):

@@ -1,7 +1,8 @@
 """The use cases of the registry: register, activate, roll back, archive.
 
-A version is proven before it may be registered or activated. Proving and copying stay outside
-transactions; each switch is one conditional UPDATE whose row count is checked.
+A version is proven before it may be registered or activated, and activated only past the gate of
+its model (`gate`) or over it. Proving and copying stay outside transactions; each switch is one
+conditional UPDATE whose row count is checked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from classifier import bundle_storage, serving
+from classifier import bundle_storage, gate, serving
 from classifier.bundles import Bundle, BundleError, Manifest
 from classifier.models import Activation, Label, ModelVersion, RegisteredModel
 
@@ -38,8 +39,8 @@ class RegistryError(Exception):
     """The registry refused: `code` says why, `str()` is a sentence for a person.
 
     Codes are those of `bundles.Fault` for a bundle that is not as it must be or a storage that
-    fails, and disk, label_mismatch, busy, archived, is_active, switched_meanwhile,
-    nothing_before, reason_too_long and shipped_unclear.
+    fails, and disk, label_mismatch, busy, archived, is_active, gate, may_not_override,
+    switched_meanwhile, nothing_before, reason_missing, reason_too_long and shipped_unclear.
     """
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -47,16 +48,32 @@ class RegistryError(Exception):
         self.code = code
 
 
+class GateRefused(RegistryError):
+    """The version does not hold what its model's policy asks for; `verdict` has every rule."""
+
+    def __init__(self, verdict: gate.Verdict) -> None:
+        super().__init__("gate", str(verdict))
+        self.verdict = verdict
+
+
 def register(
-    bundle_path: Path, *, activate: bool = False, by: User | None = None, reason: str = ""
+    bundle_path: Path,
+    *,
+    activate: bool = False,
+    by: User | None = None,
+    reason: str = "",
+    override: bool = False,
 ) -> ModelVersion:
     """Return the version made of the bundle in this folder: verified, proven, kept.
 
     The same bundle a second time is verified too, gives the version that there is and changes
     nothing (files that went missing are put back). The first registered model becomes the default
-    one. Raises RegistryError.
+    one. `activate` and `override` are as in `activate`; a version that the gate refuses stays
+    registered. Raises RegistryError.
     """
     _check_reason(reason)
+    if override:
+        _check_override(by, reason)
     bundle = _open(Path(bundle_path))
     with _faults_as_refusals():
         bundle.verify()
@@ -68,7 +85,7 @@ def register(
         _keep(bundle)
     version = version or _enter(bundle, by)
     if activate:
-        _activate(version, by=by, reason=reason, proven=proven)
+        _activate(version, by=by, reason=reason, proven=proven, override=override)
     return version
 
 
@@ -85,22 +102,31 @@ def register_shipped(root: Path = SHIPPED) -> list[ModelVersion]:
         versions += by_name.values()
         if by_name and not any(version.model.active_version_id for version in by_name.values()):
             first = by_name[_active_at_first(folder, list(by_name))]
-            _activate(first, by=None, reason="Shipped with ClassifyMe", proven=True)
+            # A fresh installation has to serve; what the gate says of it is recorded all the same.
+            reason = "Shipped with ClassifyMe"
+            _activate(first, by=None, reason=reason, proven=True, override=True)
     return versions
 
 
-def activate(version: ModelVersion, *, by: User | None, reason: str) -> Activation:
-    """Prove the version, then make it its model's active one; return the activation.
+def activate(
+    version: ModelVersion, *, by: User | None, reason: str, override: bool = False
+) -> Activation:
+    """Let the version past the gate, prove it, make it active; return the activation.
 
-    Activating what is active already changes nothing and returns the activation of then. Raises
+    Activating what is active already changes nothing and returns the activation of then. With
+    `override` the gate is asked and its refusal recorded, but not followed: for a person who has
+    the permission, or for who has the command line, and with a reason. Raises GateRefused, and
     RegistryError: the version is archived, does not prove itself, or somebody switched meanwhile.
     """
-    return _activate(version, by=by, reason=reason)
+    if override:
+        _check_override(by, reason)
+    return _activate(version, by=by, reason=reason, override=override)
 
 
 def rollback(model: RegisteredModel, *, by: User | None, reason: str) -> Activation:
     """Go back to the version that `rollback_target` names; return the activation.
 
+    The gate is not asked: what served before may serve again, above all when something is wrong.
     Raises RegistryError as `activate` does, and if there is nothing to go back to.
     """
     _check_reason(reason)
@@ -109,7 +135,7 @@ def rollback(model: RegisteredModel, *, by: User | None, reason: str) -> Activat
     if target is None:
         raise RegistryError("nothing_before", f"{model} has no earlier version to go back to.")
     _prove(target)
-    return _switch(target, model.active_version_id, by=by, reason=reason, is_rollback=True)
+    return _switch(target, model.active_version_id, by=by, reason=reason)
 
 
 def rollback_target(model: RegisteredModel) -> ModelVersion | None:
@@ -237,7 +263,12 @@ def _some(keys: set[str], most: int = 12) -> str:
 
 
 def _activate(
-    version: ModelVersion, *, by: User | None, reason: str, proven: bool = False
+    version: ModelVersion,
+    *,
+    by: User | None,
+    reason: str,
+    proven: bool = False,
+    override: bool = False,
 ) -> Activation:
     _check_reason(reason)
     version.model.refresh_from_db()
@@ -246,9 +277,12 @@ def _activate(
     if seen == version.pk and (then := version.activations.first()) is not None:
         return then
     _check_servable(version)
+    verdict = gate.verdict_on(version)
+    if not verdict.passes and not override:
+        raise GateRefused(verdict)
     if not proven:
         _prove(version)
-    return _switch(version, seen, by=by, reason=reason)
+    return _switch(version, seen, by=by, reason=reason, verdict=verdict)
 
 
 def _prove(version: ModelVersion) -> None:
@@ -263,9 +297,12 @@ def _switch(
     *,
     by: User | None,
     reason: str,
-    is_rollback: bool = False,
+    verdict: gate.Verdict | None = None,
 ) -> Activation:
-    """Make `version` active where `seen` still is, and write down that it was."""
+    """Make `version` active where `seen` still is, and write down that it was.
+
+    Without a verdict it is a rollback, which no gate was asked about.
+    """
     with transaction.atomic():
         models = RegisteredModel.objects.filter(pk=version.model_id, active_version=seen)
         if models.update(active_version=version) != 1:
@@ -281,11 +318,28 @@ def _switch(
             by=by,
             by_name=by.get_username() if by else "",
             reason=reason,
-            is_rollback=is_rollback,
+            is_rollback=verdict is None,
+            gate=_recorded(verdict),
+            overrode=verdict is not None and not verdict.passes,
         )
     version.model.active_version = version
     logger.info("%s was activated by %s.", version, activation.by_name or "the command line")
     return activation
+
+
+def _recorded(verdict: gate.Verdict | None) -> list[dict[str, str]]:
+    if verdict is None:
+        return []
+    return [finding.to_json() for finding in (*verdict.findings, gate.PROVEN)]
+
+
+def _check_override(by: User | None, reason: str) -> None:
+    if by is not None and not by.has_perm("classifier.override_gate"):
+        sentence = f"{by} may not override the activation gate."
+        raise RegistryError("may_not_override", sentence)
+    if not reason.strip():
+        sentence = "Say why the activation gate is overridden: the reason is kept for good."
+        raise RegistryError("reason_missing", sentence)
 
 
 def _check_servable(version: ModelVersion) -> None:

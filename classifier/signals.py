@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
+from django.apps import AppConfig
+from django.apps import apps as installed
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.signals import user_logged_in
 from django.db import transaction
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_migrate
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from classifier import carrying, storage, tasks, visitors
+from classifier import carrying, roles, storage, tasks, visitors
 from classifier.models import Prediction, StorageState, StoredAnswer, Upload
 
 if TYPE_CHECKING:
@@ -51,3 +54,17 @@ def claim_uploads(request: HttpRequest | None, user: "User", **kwargs: Any) -> N
     visitor = visitors.of(request) if request else None
     if visitor:
         Upload.objects.claim(visitor, user)
+
+
+# --- Roles: after a migration there may be permissions that there were not before ---------------
+
+
+@receiver(post_migrate)
+def grant_roles(sender: AppConfig, using: str, apps: Any = installed, **kwargs: Any) -> None:
+    """Give the roles' groups what is new, once the app's permissions are there.
+
+    Django makes them by a receiver of the same signal, which may be called later than this one.
+    """
+    if sender.label in roles.APPS:
+        create_permissions(sender, verbosity=0, using=using, apps=apps)
+        roles.grant(using, apps)

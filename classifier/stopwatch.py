@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -50,7 +51,8 @@ class Setup:
 class Timing:
     """What a batch of a size takes, in milliseconds, and what all callers together get through.
 
-    `low` and `high` are the 10th and the 90th percentile.
+    `low` and `high` are the 10th and the 90th percentile; `scatter` is the largest median of
+    several rounds over the smallest, 1 where there was one.
     """
 
     batch_size: int
@@ -58,6 +60,7 @@ class Timing:
     low: float
     high: float
     images_per_second: float
+    scatter: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,35 @@ def measure(root: Path, setup: Setup) -> Figures:
             return Figures(load_ms=load_ms, precision=str(runtime.precision), error=str(error))
         memory = (_resident() - before) / 1e6
         return Figures(load_ms, memory, difference, str(runtime.precision), timings=timings)
+
+
+def merged(rounds: Sequence[Figures]) -> Figures:
+    """Return one set of figures for several rounds of a setup: medians, and how far they scatter.
+
+    A setup that failed in one round has failed.
+    """
+    for figures in rounds:
+        if figures.error:
+            return figures
+    return Figures(
+        load_ms=statistics.median(figures.load_ms for figures in rounds),
+        megabytes=statistics.median(figures.megabytes for figures in rounds),
+        difference=max(figures.difference or 0.0 for figures in rounds),
+        precision=rounds[0].precision,
+        timings=tuple(map(_merged, *(figures.timings for figures in rounds))),
+    )
+
+
+def _merged(*rounds: Timing) -> Timing:
+    medians = [timing.median for timing in rounds]
+    return Timing(
+        rounds[0].batch_size,
+        statistics.median(medians),
+        min(timing.low for timing in rounds),
+        max(timing.high for timing in rounds),
+        statistics.median(timing.images_per_second for timing in rounds),
+        max(medians) / min(medians),
+    )
 
 
 def in_new_process(root: Path, setup: Setup) -> Figures:

@@ -156,6 +156,11 @@ def open_upload(upload: Upload) -> File[bytes]:
         raise PictureMissing("The picture is no longer in the cloud.") from exc
 
 
+def is_there(upload: Upload) -> bool:
+    """Whether the picture is in the folder here or, as its row says, in the cloud."""
+    return upload.storage_state == StorageState.CLOUD or default_storage.exists(upload.storage_key)
+
+
 def delivery_url(upload: Upload, max_side: int) -> str | None:
     """Return a signed URL of the picture, at most ``max_side`` pixels wide and high, as JPEG.
 

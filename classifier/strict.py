@@ -27,6 +27,8 @@ class Fault(StrEnum):
     GOLDEN_MISMATCH = "golden_mismatch"
     OUTPUT_INVALID = "output_invalid"
     RUNTIME_FAILED = "runtime_failed"
+    EXPLAIN_INVALID = "explain_invalid"
+    EXPLAIN_MISMATCH = "explain_mismatch"
     STORAGE_FAILED = "storage_failed"
 
 

@@ -17,6 +17,8 @@ _SALT = "classifier.visitors"
 
 def of(request: HttpRequest) -> UUID | None:
     """Return the visitor this browser is, or None: no cookie, or one that we did not sign."""
+    if (became := getattr(request, "visitor", None)) is not None:
+        return UUID(str(became))
     text = request.get_signed_cookie(COOKIE, default=None, salt=_SALT, max_age=MAX_AGE_SECONDS)
     try:
         return UUID(text) if text else None
@@ -27,6 +29,11 @@ def of(request: HttpRequest) -> UUID | None:
 def new() -> UUID:
     """Return an id for a visitor not seen before; random, so that it tells nothing of when."""
     return uuid4()
+
+
+def become(request: HttpRequest, visitor: UUID) -> None:
+    """Have the rest of this request know the visitor, whose cookie goes out with its answer."""
+    request.visitor = visitor  # type: ignore[attr-defined]
 
 
 def remember(response: HttpResponseBase, visitor: UUID) -> None:

@@ -54,6 +54,21 @@ Chore = Callable[[], object]
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
+_chores: dict[str, list[Chore]] = {}
+
+
+def register_chore(queue: str, chore: Chore) -> None:
+    """Let every worker of a queue do this about once a minute; rooms that know more bring theirs.
+
+    A chore may run in several workers at once, and while a task runs.
+    """
+    _chores.setdefault(queue, []).append(chore)
+
+
+def chores_of(queues: Sequence[str]) -> list[Chore]:
+    return [chore for queue in queues for chore in _chores.get(queue, ())]
+
+
 class WorkerLost(Exception):
     """The workers that ran a task were killed, every time."""
 

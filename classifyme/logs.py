@@ -51,6 +51,18 @@ class RefusalInOneLine(logging.Filter):
         return short
 
 
+class NotTwice(logging.Filter):
+    """Drops Django's line on a request that was refused (4xx) where our own tells of it.
+
+    Django's has the whole path, with whatever a person or a program put there.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "django.request" or record.exc_info:
+            return True
+        return bool(getattr(record, "status_code", 500) >= 500)
+
+
 def json_lines() -> logging.Formatter:
     """Return a formatter that makes a JSON object of every record, and a line of it."""
     # Imported by those alone who ask for it.

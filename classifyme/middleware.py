@@ -10,6 +10,7 @@ from django.core.signals import request_finished
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 
 from classifier import metrics
@@ -23,8 +24,8 @@ DRAIN_BYTES = 200_000_000
 CHUNK_BYTES = 65_536
 
 
-# The one address that takes many pictures at once.
-BATCH_PATH = "/api/v1/predictions/batch"
+# The addresses that take many pictures at once; a browser's form without JavaScript sends to `/`.
+BATCH_PATHS = frozenset({"/", "/api/v1/predictions/batch"})
 
 
 STATIC_ROUTE = "/static/"
@@ -87,6 +88,22 @@ def _route(request: HttpRequest) -> str:
     return STATIC_ROUTE if request.path.startswith(settings.STATIC_URL) else UNKNOWN_ROUTE
 
 
+class PageCompressionMiddleware(GZipMiddleware):
+    """Compresses pages for browsers that take it: not pictures, downloads or the API's answers.
+
+    Django's own adds random bytes, so that the length does not tell what a page holds beside text
+    that somebody else chose (BREACH, Gluck, Harris and Prado 2013).
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        is_page = response.get("Content-Type", "").startswith("text/html")
+        if response.streaming or not is_page:
+            return response
+        return super().process_response(request, response)
+
+
 class RequestLimitMiddleware:
     """Answers 413 to a body larger than ``settings.REQUEST_MAX_BYTES``, by its declared length.
 
@@ -112,7 +129,7 @@ class RequestLimitMiddleware:
 
 def _most(request: HttpRequest) -> int:
     most: int = settings.REQUEST_MAX_BYTES
-    return max(most, settings.API_BATCH_MAX_BYTES) if request.path_info == BATCH_PATH else most
+    return max(most, settings.API_BATCH_MAX_BYTES) if request.path_info in BATCH_PATHS else most
 
 
 def _content_length(request: HttpRequest) -> int:

@@ -62,7 +62,8 @@ IMAGE_MAX_PIXELS = env.integer("IMAGE_MAX_PIXELS", 50_000_000, minimum=1_000, ma
 # The picture and, beside it, the form's other fields and the multipart framing.
 REQUEST_MAX_BYTES = IMAGE_MAX_BYTES + 1_000_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
-FILE_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+# One picture is read whole to be decoded: a file in between would only be written and read again.
+FILE_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
 FILE_UPLOAD_PERMISSIONS = 0o640
 
 MEDIA_ROOT = env.path("MEDIA_ROOT", Path("var/media"), base=BASE_DIR)
@@ -130,6 +131,9 @@ ACTIVE_VERSION_POLL_SECONDS = env.decimal(
 SERVING_EXTRA_VERSIONS = env.integer("SERVING_EXTRA_VERSIONS", 2, minimum=0, maximum=64)
 # Whether a web process loads the active versions of all registered models when it starts.
 SERVING_PRELOAD = env.boolean("SERVING_PRELOAD", default=True)
+
+# Of the review queue so much is drawn at random; the rest is what the model is least sure of.
+REVIEW_RANDOM_SHARE = env.decimal("REVIEW_RANDOM_SHARE", 0.1, minimum=0.0, maximum=1.0)
 
 # --- Pictures that a request names by their URL -------------------------------------------------
 
@@ -208,6 +212,20 @@ TASKS = {
     }
 }
 
+# --- Training -----------------------------------------------------------------------------------
+
+# Trainings that run at the same time, on all machines together; others wait in order.
+TRAINING_AT_ONCE = env.integer("TRAINING_AT_ONCE", 1, minimum=1, maximum=64)
+# Seconds without a word after which a training counts as left, and another worker goes on with it.
+TRAINING_LEASE_SECONDS = env.decimal("TRAINING_LEASE_SECONDS", 30.0, minimum=2.0, maximum=3600.0)
+# How much a training gives way to what serves on the same machine, as `nice` counts it.
+TRAINING_NICENESS = env.integer("TRAINING_NICENESS", 10, minimum=0, maximum=19)
+# The Python that trains: `make run` starts a training worker with it where it stands.
+TRAINING_PYTHON = env.text("TRAINING_PYTHON", ".venv-training/bin/python")
+TRAINING_WORKER = env.boolean("TRAINING_WORKER", default=True)
+# What the admin tells people to type where no training worker is alive.
+TRAINING_WORKER_COMMAND = env.text("TRAINING_WORKER_COMMAND", "make training-worker")
+
 # --- The application --------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -231,6 +249,7 @@ MIDDLEWARE = [
     "classifier.api.middleware.ApiMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "classifyme.middleware.RequestLimitMiddleware",
+    "classifyme.middleware.PageCompressionMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -308,12 +327,17 @@ LOGGING = {
     "filters": {
         "request_id": {"()": "classifyme.logs.WithRequestId"},
         "refusals": {"()": "classifyme.logs.RefusalInOneLine"},
+        "not_twice": {"()": "classifyme.logs.NotTwice"},
     },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
             "formatter": LOG_FORMAT,
-            "filters": ["request_id", "refusals"],
+            "filters": [
+                "request_id",
+                *(["not_twice"] if LOG_REQUESTS else []),
+                "refusals",
+            ],
         }
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

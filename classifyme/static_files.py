@@ -3,7 +3,7 @@
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
-class StaticFiles(CompressedManifestStaticFilesStorage):
+class StaticFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Follows the imports between JavaScript modules too.
 
     Otherwise a module would be loaded twice: by its hashed name from a page, by its plain name from

@@ -13,8 +13,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/login/", LoginView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("appearance/", appearance.choose, name="appearance"),
+    path("training/", include("training.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", monitoring.scrape, name="metrics"),
 ]
+
+handler400 = "classifier.pages.classifying.bad_request"

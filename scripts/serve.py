@@ -1,7 +1,8 @@
 """What `make run` does once the environment stands: prepare, then web server and worker.
 
-Both run as children in sessions of their own, so that Ctrl-C reaches this process alone and it
-decides in which order they end. If one of them ends by itself the other is stopped too.
+They run as children in sessions of their own, so that Ctrl-C reaches this process alone and it
+decides in which order they end. If one of them ends by itself the other is stopped too. Where an
+environment that trains stands, a training worker runs beside them; serving goes on without it.
 """
 
 import signal
@@ -32,6 +33,7 @@ UMASK = 0o077
 GRACE_SECONDS = 15.0
 START_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
+TRAINING_WORKER = "training worker"
 
 
 class Stop(Exception):
@@ -55,6 +57,10 @@ def main() -> int:
         processes["web server"] = start("-m", "gunicorn", "--config", "python:classifyme.gunicorn")
         processes["worker"] = start("manage.py", "worker")
         _announce(host, port, processes)
+        # After the web server: it shall answer first.
+        if python := _training_python():
+            words = ("manage.py", "worker", "--queue", "training", "--interval", "2")
+            processes[TRAINING_WORKER] = start(*words, python=python)
         return watch(processes)
     except Stop:
         print("\nStopping.", flush=True)
@@ -76,6 +82,14 @@ def _address() -> tuple[str, int]:
     except ImproperlyConfigured as exc:
         raise SystemExit(str(exc)) from exc
     return HOST, PORT
+
+
+def _training_python() -> str:
+    """The Python that trains, if there is one and a training worker is wanted; else nothing."""
+    from classifyme.settings import TRAINING_PYTHON, TRAINING_WORKER
+
+    path = ROOT / TRAINING_PYTHON
+    return str(path) if TRAINING_WORKER and path.is_file() else ""
 
 
 def port_problem(host: str, port: int) -> str:
@@ -110,10 +124,10 @@ def _run(*arguments: str) -> int:
         stop({arguments[-1]: process})
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start this Python with the arguments, in a session of its own."""
+def start(*arguments: str, python: str = sys.executable) -> subprocess.Popen[bytes]:
+    """Start this Python, or another one, with the arguments, in a session of its own."""
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [python, *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -148,12 +162,19 @@ def _announce(host: str, port: int, processes: dict[str, subprocess.Popen[bytes]
 
 
 def watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
-    """Wait until one of the processes ends, which none should; return the exit code for that."""
+    """Wait until one of the processes ends, which none should; return the exit code for that.
+
+    Without the training worker the others go on.
+    """
     while True:
-        for name, process in processes.items():
-            if (code := process.poll()) is not None:
-                print(f"The {name} ended by itself (exit code {code}).", file=sys.stderr)
+        for name, process in list(processes.items()):
+            if (code := process.poll()) is None:
+                continue
+            print(f"The {name} ended by itself (exit code {code}).", file=sys.stderr)
+            if name != TRAINING_WORKER:
                 return 1
+            print("Serving goes on. To train again: make training-worker", file=sys.stderr)
+            del processes[name]
         time.sleep(0.2)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
+from classifier.significance import mcnemar
 from training.evaluation import Evaluation
+
+__all__ = ["Pair", "compare", "mcnemar"]
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,3 @@ def _pair(first: str, one: Evaluation, second: str, other: Evaluation) -> Pair:
         },
         differing=np.flatnonzero(one.answers != other.answers),
     )
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test.
-
-    Of the pictures that one version alone has right, each falls to either with probability 1/2
-    where both are equally good: a binomial test (McNemar 1947, "Note on the sampling error of the
-    difference between correlated proportions or percentages", in its exact form). 1 without any.
-    """
-    discordant = only_first + only_second
-    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0

@@ -31,10 +31,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
+    """Lines over `epochs` epochs; `first` is what stands at the left end."""
+
     title: str
     lines: tuple[Line, ...]
     ticks: tuple[Tick, ...]
     epochs: int
+    first: str = "epoch 1"
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -42,48 +45,90 @@ class Chart:
     bottom: int = HEIGHT - BOTTOM
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """Where an epoch stands: `first` at the left end, `last` at the right one."""
+
+    first: float
+    last: float
+
+    def x(self, epoch: float) -> float:
+        share = (epoch - self.first) / (self.last - self.first)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+
+Points = list[tuple[float, float]]
+
+
 def of_history(history: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
     """Return accuracy and loss over the epochs; nothing before two epochs have ended."""
     if len(history) < 2:
         return ()
-    return (
-        _chart("Accuracy", history, ("accuracy", "validation_accuracy"), "{:.0%}"),
-        _chart("Loss", history, ("loss", "validation_loss"), "{:.2g}"),
-    )
+    return _charts(history, {}, _Axis(1, len(history)), len(history), "epoch 1")
+
+
+def as_it_grows(
+    history: Sequence[Mapping[str, Any]], now: Mapping[str, float], epochs: int
+) -> tuple[Chart, ...]:
+    """Return the curves of a run that goes on, over all epochs that are planned.
+
+    Args:
+        now: where it is in the epoch of the moment, as `epoch` (3.25 after a quarter of the
+            fourth), and `loss` and `accuracy` of that epoch so far; empty between two.
+    """
+    if not epochs or not (history or now):
+        return ()
+    last = max(epochs, len(history))
+    return _charts(history, now, _Axis(0, last), last, "start")
+
+
+def _charts(
+    history: Sequence[Mapping[str, Any]],
+    now: Mapping[str, float],
+    axis: _Axis,
+    epochs: int,
+    first: str,
+) -> tuple[Chart, ...]:
+    figures = (("Accuracy", "accuracy", "{:.0%}"), ("Loss", "loss", "{:.2g}"))
+    charts = []
+    for title, name, words in figures:
+        by_kind = {
+            "training": [*_points(history, name), *_points([now], name)],
+            "validation": _points(history, f"validation_{name}"),
+        }
+        charts.append(_chart(title, by_kind, words, axis, epochs, first))
+    return tuple(charts)
+
+
+def _points(lines: Sequence[Mapping[str, Any]], name: str) -> Points:
+    return [(line["epoch"], line[name]) for line in lines if line.get(name) is not None]
 
 
 def _chart(
-    title: str, history: Sequence[Mapping[str, Any]], names: tuple[str, str], words: str
+    title: str, by_kind: Mapping[str, Points], words: str, axis: _Axis, epochs: int, first: str
 ) -> Chart:
-    values = [line[name] for name in names for line in history if line.get(name) is not None]
+    values = [value for points in by_kind.values() for _, value in points]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    span = high - low or 1.0
-    kinds = (("training", names[0]), ("validation", names[1]))
+    if low == high:  # one value alone stands in the middle
+        low, high = 0.0, 2 * high or 1.0
+    span = high - low
     return Chart(
         title=title,
         lines=tuple(
-            line for kind, name in kinds if (line := _line(kind, name, history, low, span))
+            _line(kind, points, axis, low, span) for kind, points in by_kind.items() if points
         ),
         ticks=tuple(
             Tick(_y(low + span * part, low, span), words.format(low + span * part))
             for part in (0, 0.5, 1)
         ),
-        epochs=len(history),
+        epochs=epochs,
+        first=first,
     )
 
 
-def _line(
-    kind: str, name: str, history: Sequence[Mapping[str, Any]], low: float, span: float
-) -> Line | None:
-    step = (WIDTH - LEFT - RIGHT) / (len(history) - 1)
-    points = [
-        (round(LEFT + step * index, 1), _y(line[name], low, span))
-        for index, line in enumerate(history)
-        if line.get(name) is not None
-    ]
-    if not points:
-        return None
-    return Line(kind, kind, " ".join(f"{x},{y}" for x, y in points), *points[-1])
+def _line(kind: str, points: Points, axis: _Axis, low: float, span: float) -> Line:
+    placed = [(axis.x(epoch), _y(value, low, span)) for epoch, value in points]
+    return Line(kind, kind, " ".join(f"{x},{y}" for x, y in placed), *placed[-1])
 
 
 def _y(value: float, low: float, span: float) -> float:

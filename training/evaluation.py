@@ -26,6 +26,7 @@ from training.datasets.dataset import Images, Pictures, Split
 __all__ = ["LEVELS", "Evaluation", "OneView", "evaluate", "milliseconds_per_image", "predict"]
 
 TOP = 3
+BINS = 15  # of a reliability diagram, as many as the calibration error has
 _PREDICTED_PIXELS = 4_000_000  # that go through the runtime at a time: 80 pictures of 224x224
 
 
@@ -87,6 +88,24 @@ class Evaluation:
     def answers(self) -> npt.NDArray[np.int64]:
         return np.asarray(self.probabilities.argmax(axis=1))
 
+    @property
+    def reliability(self) -> list[dict[str, float]]:
+        """Of answers of about one confidence: how many, how sure on average, how often right.
+
+        In bins of equal width (Guo et al. 2017), the empty ones left out.
+        """
+        confidence = self.probabilities.max(axis=1)
+        right = self.answers == self.labels
+        which = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        return [
+            {
+                "images": int((which == index).sum()),
+                "confidence": min(1.0, float(confidence[which == index].mean())),
+                "accuracy": float(right[which == index].mean()),
+            }
+            for index in np.unique(which)
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """Return what goes into the manifest's and the report's metrics; None is left out."""
         figures = {
@@ -96,6 +115,7 @@ class Evaluation:
             "top3_accuracy": self.top3_accuracy,
             "loss": self.loss,
             "ece": self.ece,
+            "reliability": self.reliability,
             "roc_auc": self.roc_auc,
             "pr_auc": dict(self.pr_auc) or None,
             **{name: dict(value) for name, value in self.averages.items()},

@@ -1,12 +1,14 @@
 """From a trained Keras network to the files of a bundle. Needs TensorFlow, once, here.
 
 The served graph takes uint8 pixels and gives calibrated probabilities: rescaling, the
-average over views, temperature and softmax are all inside.
+average over views, temperature and softmax are all inside. It also gives what explains an answer,
+where the network can be explained; an engine that is not asked for that does not compute it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import platform
 import zipfile
 from collections.abc import Sequence
@@ -21,13 +23,17 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from classifier import bundles, imaging
+from classifier import bundles, heads, imaging
 from classifier.bundles import Bundle, Description
 from classifier.imaging import InputSpec
-from training import golden
+from classifier.runtimes.base import EXPLAINING, OUTPUT
+from training import explanation, golden
 from training.datasets.dataset import Images
+from training.explanation import Explainable, NotExplainable
 from training.recipes.recipe import Views
 from training.views import VIEWS, View
+
+logger = logging.getLogger(__name__)
 
 OPSET = 18
 # Weights are stored as float16 (they are computed with in float32), which moves the
@@ -74,15 +80,33 @@ def write_graphs(
     views: Views = "one",
     outputs_probabilities: bool = False,
 ) -> None:
-    """Write `model.keras`, `model.onnx` and `golden/` under root."""
+    """Write `model.keras`, `model.onnx`, `golden/` and, where that can be, `explain.npz`."""
     root.mkdir(parents=True, exist_ok=True)
     _round_to_half(network)
     _save_network(network, root / "model.keras")
+    explainable = _explainable(network)
     served = serving_function(
-        network, input_spec, temperature, views, outputs_probabilities=outputs_probabilities
+        network,
+        input_spec,
+        temperature,
+        views,
+        outputs_probabilities=outputs_probabilities,
+        explainable=explainable,
     )
-    _export_onnx(served, root / "model.onnx")
-    _write_golden(served, root / "golden", input_spec)
+    _export_onnx(served, root / "model.onnx", (OUTPUT, *(EXPLAINING if explainable else ())))
+    images, probabilities = _write_golden(served, root / "golden", input_spec)
+    if explainable:
+        maps = explanation.gradient_maps(explainable, images, probabilities.argmax(axis=1))
+        head = dataclasses.replace(explainable.head, golden=maps)
+        heads.write(root / "explain.npz", head)
+
+
+def _explainable(network: keras.Model) -> Explainable | None:
+    try:
+        return explanation.find(network)
+    except NotExplainable as reason:
+        logger.warning("Answers of this version cannot be explained. %s", reason)
+        return None
 
 
 def write_manifest(root: Path, description: Description) -> Bundle:
@@ -103,21 +127,40 @@ def serving_function(
     views: Views = "one",
     *,
     outputs_probabilities: bool = False,
+    explainable: Explainable | None = None,
 ) -> Any:
-    """Return a tf.function: uint8 (N, H, W, 3) -> float32 probabilities (N, K)."""
+    """Return a tf.function: uint8 (N, H, W, 3) -> float32 probabilities (N, K).
+
+    With `explainable` it returns a list: the probabilities, then features (N, C, h, w) and state
+    (N, D) of the plain first view.
+    """
+    probe = explainable.probe if explainable else _alone(network)
     shape = (None, input_spec.height, input_spec.width, input_spec.channels)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="image")])  # type: ignore[untyped-decorator]
     def serve(image: Any) -> Any:
         pixels = tf.cast(image, tf.float32)
-        outputs = network(_views(pixels, VIEWS[views]), training=False)
+        outputs, *explaining = probe(_views(pixels, VIEWS[views]), training=False)
         if outputs_probabilities:
             outputs = tf.math.log(tf.maximum(outputs, 1e-12))
         outputs = _averaged(outputs, VIEWS[views])
         probabilities = tf.nn.softmax(tf.cast(outputs, tf.float32) / temperature)
-        return tf.identity(probabilities, name="probabilities")
+        if not explaining:
+            return probabilities
+        return [probabilities, *_of_first_view(explaining, tf.shape(image)[0], views)]
 
     return serve
+
+
+def _alone(network: keras.Model) -> Any:
+    return lambda pixels, training: (network(pixels, training=training),)
+
+
+def _of_first_view(explaining: Sequence[Any], count: Any, views: Views) -> list[Any]:
+    """Return features (N, C, h, w) and state (N, D) of the plain view, which comes first."""
+    features, state = explaining if len(VIEWS[views]) == 1 else (x[:count] for x in explaining)
+    # Channels first, as the graph has them: else it would have to be turned for this alone.
+    return [tf.transpose(features, (0, 3, 1, 2)), tf.identity(state)]
 
 
 def _views(pixels: Any, views: Sequence[View]) -> Any:
@@ -163,23 +206,23 @@ def _save_network(network: keras.Model, path: Path) -> None:
     plain.unlink()
 
 
-def _export_onnx(served: Any, path: Path) -> None:
+def _export_onnx(served: Any, path: Path, names: Sequence[str]) -> None:
     graph, _ = tf2onnx.convert.from_function(
         served, input_signature=served.input_signature, opset=OPSET
     )
-    _rename_output(graph, "probabilities")
+    for output, name in zip(graph.graph.output, names, strict=True):
+        _rename(graph, output.name, name)
+        output.name = name
     _compact(graph)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
 
 
-def _rename_output(graph: onnx.ModelProto, name: str) -> None:
-    """Give the one output its name; tf2onnx calls it `Identity:0`."""
-    old = graph.graph.output[0].name
-    graph.graph.output[0].name = name
+def _rename(graph: onnx.ModelProto, old: str, new: str) -> None:
+    """Give a value another name; tf2onnx calls outputs `Identity:0`, `Identity_1:0` and so on."""
     for node in graph.graph.node:
-        node.output[:] = [name if output == old else output for output in node.output]
-        node.input[:] = [name if input_ == old else input_ for input_ in node.input]
+        node.output[:] = [new if output == old else output for output in node.output]
+        node.input[:] = [new if input_ == old else input_ for input_ in node.input]
 
 
 def _compact(graph: onnx.ModelProto) -> None:
@@ -198,15 +241,24 @@ def _compact(graph: onnx.ModelProto) -> None:
         graph.graph.node.insert(0, node)
 
 
-def _write_golden(served: Any, folder: Path, input_spec: InputSpec) -> None:
+def _write_golden(
+    served: Any, folder: Path, input_spec: InputSpec
+) -> tuple[Images, npt.NDArray[np.float32]]:
+    """Write pictures and answers; return them, (P, H, W, 3) and (P, K), by the pictures' names."""
     folder.mkdir(exist_ok=True)
     outputs: dict[str, npt.NDArray[np.float32]] = {}
+    images: dict[str, Images] = {}
     for filename, content in golden.draw():
         (folder / filename).write_bytes(content)
-        pixels, _ = imaging.load(content, input_spec)
-        outputs[Path(filename).stem] = _served(served, pixels[None])[0]
+        name = Path(filename).stem
+        images[name], _ = imaging.load(content, input_spec)
+        outputs[name] = _served(served, images[name][None])[0]
     np.savez(folder / "outputs.npz", allow_pickle=False, **outputs)
+    ordered = sorted(outputs)
+    return np.stack([images[n] for n in ordered]), np.stack([outputs[n] for n in ordered])
 
 
 def _served(served: Any, images: Images) -> npt.NDArray[np.float32]:
-    return np.asarray(served(tf.constant(images)).numpy(), dtype=np.float32)
+    given = served(tf.constant(images))
+    probabilities = given[0] if isinstance(given, list) else given
+    return np.asarray(probabilities.numpy(), dtype=np.float32)

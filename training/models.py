@@ -19,6 +19,18 @@ from django.utils import timezone
 from classifier.identifiers import uuid7
 from classifier.models import ModelVersion, RegisteredModel, Upload
 from training import surroundings
+from training.request_rows import RequestState, TrainingRequest
+
+__all__ = [
+    "DatasetSnapshot",
+    "How",
+    "Outcome",
+    "RequestState",
+    "SnapshotPicture",
+    "TrainingRequest",
+    "TrainingRun",
+    "snapshot_name",
+]
 
 # A run is heard of every few seconds; a machine that slept or swapped is not dead at once.
 SILENT_AFTER = timedelta(minutes=3)
@@ -129,9 +141,18 @@ class TrainingRun(models.Model):
                 fields=["heard_at"], condition=Q(outcome="running"), name="run_that_should_run"
             ),
         )
+        permissions = (
+            ("start_trainingrun", "Can have something trained, or gone on with"),
+            ("stop_trainingrun", "Can stop a training, and take one out of the line"),
+        )
 
     def __str__(self) -> str:
         return f"{self.recipe}, seed {self.seed}, {self.started_at:%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def path(self) -> Path:
+        """Its folder, on the machine that trained it."""
+        return Path(self.folder)
 
     @property
     def test_accuracy(self) -> float | None:

@@ -45,6 +45,7 @@ LARGE_SIDE = 64  # pixels: above it a smoke run takes fewer pictures
 LONGEST_NAME = 64
 LARGEST_SEED = 2**32  # what NumPy and TensorFlow take stays below it
 Scanned = Callable[[int, int], None]  # (pictures looked at, pictures in all)
+Preparing = contextlib.AbstractContextManager["Session"]
 DRAWN_SMALL, DRAWN_LARGE = 60, 24  # pictures of each label
 
 
@@ -163,9 +164,12 @@ def resumed(
     folder: Path | None,
     *,
     register: bool = False,
+    may_start: bool = False,
     scanned: Scanned = lambda done, total: None,
 ) -> Iterator[Session]:
     """Go back to the run in a folder, or to the recipe's last one; as `prepared`.
+
+    With `may_start` a run that was killed before it saved anything starts anew in its folder.
 
     Raises:
         SessionError: there is no such run, it is of another recipe or is running now, or the data
@@ -176,6 +180,8 @@ def resumed(
             session = _prepare_again(recipes.find(recipe_name), folder, stack, scanned)
             if register:
                 _check_registrable(session.plan, session.dataset)
+            if may_start and not (session.folder / runs.CHECKPOINT).is_file():
+                session = dataclasses.replace(session, resumes=False)
         yield session
 
 
@@ -188,6 +194,18 @@ def refusals() -> Iterator[None]:
         raise SessionError(str(error)) from error
     except OSError as error:
         raise SessionError(words(error)) from error
+
+
+def settled(order: Order) -> tuple[Recipe, Settings]:
+    """Return the recipe and settings of an order, and say what is wrong that no data tell.
+
+    Raises:
+        UnknownRecipe, BadSetting or RunError.
+    """
+    recipe = _ordered(order)
+    settings = _settings(recipe, order)
+    _weights(recipe.weights, smoke=order.smoke)
+    return recipe, settings
 
 
 def check(order: Order, *, scanned: Scanned = lambda done, total: None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from classifier.bundles import Bundle, Description, Label, Thresholds
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
@@ -17,11 +17,27 @@ from classifier.runtimes.onnx import OnnxRuntime
 from training import calibration, evaluation, export, reports
 from training.datasets.dataset import Pictures, Split
 from training.evaluation import Evaluation, OneView
-from training.recipes.recipe import Recipe
-from training.trainer import Trainer, predict_logits
+from training.recipes.recipe import Recipe, Settings
+from training.trainer import predict_logits
 from training.views import VIEWS
 
 REPORT = "report"
+
+
+class Trained(Protocol):
+    """What is left of a training when it is over; a `Trainer` is one."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def train(self) -> Sized: ...
+    @property
+    def history(self) -> Sized: ...
+    def best_network(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -31,10 +47,12 @@ class Run:
     `input` is what pictures were decoded to; None for a data set that comes in its network's
     size, whose photos of other shapes are cropped to their middle when it serves. `origin` is what
     else must be known to train the same again: data, weights, code (`training.reproducing`).
+    `recorded`, `names` and `trained_on` are of a version that is only packaged anew: what its
+    manifest said of the recipe, word for word, its labels' display names, and the day it was made.
     """
 
     recipe: Recipe
-    trainer: Trainer
+    trainer: Trained
     command: str
     label_keys: Sequence[str]
     dataset_digest: str
@@ -42,6 +60,17 @@ class Run:
     test: Split
     input: InputSpec | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Mapping[str, Any] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    trained_on: str = ""
+
+    @property
+    def date(self) -> str:
+        """When it was made, in words."""
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        if not self.trained_on:
+            return today
+        return f"{self.trained_on}, exported and measured again on {today}"
 
     @property
     def spec(self) -> InputSpec:
@@ -142,7 +171,9 @@ def _description(
         name=run.recipe.model_name,
         title=run.recipe.model_title,
         architecture=run.recipe.architecture,
-        labels=tuple(Label(key, key.replace("_", " ")) for key in run.label_keys),
+        labels=tuple(
+            Label(key, run.names.get(key, key.replace("_", " "))) for key in run.label_keys
+        ),
         input=run.spec,
         temperature=temperature,
         confidence=measured.thresholds,
@@ -151,13 +182,7 @@ def _description(
             "digest": run.dataset_digest,
             "counts": _counts(run),
         },
-        recipe={
-            "name": run.recipe.name,
-            "command": run.command,
-            "settings": run.trainer.settings.as_json(),
-            "seed": run.trainer.seed,
-            **({"origin": dict(run.origin)} if run.origin else {}),
-        },
+        recipe=_recipe(run),
         metrics={
             "validation": measured.validation.as_json(),
             "test": measured.test.as_json(),
@@ -168,6 +193,18 @@ def _description(
         not_sure=measured.not_sure,
         acceptance=measured.acceptance,
     )
+
+
+def _recipe(run: Run) -> Mapping[str, Any]:
+    if run.recorded is not None:
+        return run.recorded
+    return {
+        "name": run.recipe.name,
+        "command": run.command,
+        "settings": run.trainer.settings.as_json(),
+        "seed": run.trainer.seed,
+        **({"origin": dict(run.origin)} if run.origin else {}),
+    }
 
 
 def _counts(run: Run) -> dict[str, int]:
@@ -226,7 +263,7 @@ def _card(run: Run, network: Any, temperature: float, measured: Measured) -> rep
     return reports.Card(
         title=run.recipe.title,
         command=run.command,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=run.date,
         summary=(
             f"Tells {len(run.label_keys)} kinds of picture apart: {', '.join(run.label_keys)}. "
             f"Architecture `{run.recipe.architecture}`, trained for {len(run.trainer.history)} "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,7 +30,7 @@ class RunRecord:
     Everything but these two only notes what the next line will say, and cannot fail.
     """
 
-    SECONDS = 5.0
+    SECONDS = 2.0
 
     def __init__(self, run: TrainingRun) -> None:
         self.run = run
@@ -54,7 +54,7 @@ class RunRecord:
     def report(self, event: Progress | Epoch) -> None:
         """Take what a trainer says of itself, as its `report` argument."""
         if isinstance(event, Epoch):
-            line = {key: _storable(value) for key, value in asdict(event).items()}
+            line = _line(event)
             history = [past for past in self.run.history if past["epoch"] < event.epoch]
             self.note(
                 history=[*history, line],
@@ -71,6 +71,10 @@ class RunRecord:
             accuracy=_storable(event.accuracy),
             seconds_left=_storable(event.seconds_left),
         )
+
+    def remember(self, epochs: Sequence[Epoch]) -> None:
+        """Take over the epochs of a checkpoint: the row may know of fewer, or of more."""
+        self.note(history=[_line(epoch) for epoch in epochs])
 
     def end(self, outcome: Outcome, reason: str = "", **fields: Any) -> bool:
         """Write the last word and stop; return whether the database has it."""
@@ -139,6 +143,10 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
     return _storable(value) if isinstance(value, float) else value
+
+
+def _line(epoch: Epoch) -> dict[str, Any]:
+    return {key: _storable(value) for key, value in asdict(epoch).items()}
 
 
 def _storable(value: Any) -> Any:

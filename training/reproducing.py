@@ -163,6 +163,26 @@ def _of_row(version: ModelVersion, run: TrainingRun) -> Recorded:
 
 def _of_manifest(version: ModelVersion) -> Recorded:
     manifest = version.manifest
+    origin = manifest["recipe"].get("origin", {})
+    # A bundle that was made anew names the exporter's libraries, and first of all the trainer's.
+    editions: list[Mapping[str, Any]] = manifest["recipe"].get("refreshed", [])
+    trained_with, *_ = [*editions, manifest]
+    return Recorded(
+        version=version,
+        plan=plan_of(manifest),
+        metrics=manifest["metrics"],
+        libraries=trained_with["libraries"],
+        revision=str(origin.get("code_revision") or ""),
+        changed=bool(origin.get("code_changed")),
+    )
+
+
+def plan_of(manifest: Mapping[str, Any]) -> RunPlan:
+    """Return the plan of the run that made a bundle, from its manifest as JSON.
+
+    Raises:
+        TypeError, ValueError or KeyError: it was made by no recipe, or by settings of other code.
+    """
     recipe = manifest["recipe"]
     command = str(recipe["command"])
     origin = recipe.get("origin", {})
@@ -177,14 +197,7 @@ def _of_manifest(version: ModelVersion) -> Recorded:
         "model_name": manifest["name"],
         "model_title": manifest["title"],
     }
-    return Recorded(
-        version=version,
-        plan=RunPlan(**plan),
-        metrics=manifest["metrics"],
-        libraries=manifest["libraries"],
-        revision=str(origin.get("code_revision") or ""),
-        changed=bool(origin.get("code_changed")),
-    )
+    return RunPlan(**plan)
 
 
 def _said(command: str) -> dict[str, Any]:

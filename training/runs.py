@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import datetime
+import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ ENDING = "ending.json"
 HISTORY = "history.csv"
 CHECKPOINT = "checkpoint.npz"
 BUNDLE = "bundle"
+LOCK = "lock"
 
 
 class RunError(Exception):
@@ -138,6 +141,40 @@ def read(folder: Path) -> RunPlan:
         raise RunError(f"There is no run in {folder}: {path.name} is missing.") from error
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise RunError(f"{path} is not a run's description: {error}.") from error
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep every other process of this machine from training in the folder within the block.
+
+    The kernel lets go of it with the process, however that ends.
+
+    Raises:
+        RunError: another process trains there, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context((folder / LOCK).open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{folder} is being trained now, by another process. Stop that one first."
+            ) from error
+        except OSError as error:
+            raise RunError(f"{folder} cannot be written: {error.strerror}.") from error
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process of this machine trains in the folder now."""
+    try:
+        with (folder / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write_ending(folder: Path, outcome: str, reason: str, metrics: Mapping[str, Any]) -> None:

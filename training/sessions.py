@@ -6,6 +6,7 @@ background task may call it just as well.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -54,8 +55,16 @@ def run(session: Session, *, report: Reporter, say: Say = lambda sentence: None)
     KeyboardInterrupt goes through: a checkpoint is there and the row says *stopped*.
 
     Raises:
-        SessionError: the run failed for a reason that it could tell.
+        SessionError: the run failed for a reason that it could tell, or another process trains it.
     """
+    with contextlib.ExitStack() as stack:
+        with orders.refusals():
+            stack.enter_context(runs.held(session.folder))
+        return _recorded(session, report, say)
+
+
+def _recorded(session: Session, report: Reporter, say: Say) -> Result:
+    """Run the session while its row says how it goes, and in the end how it ended."""
     from training.trainer import TrainingError
 
     record = RunRecord(_row(session))
@@ -80,20 +89,39 @@ def run(session: Session, *, report: Reporter, say: Say = lambda sentence: None)
     return result
 
 
-def register(result: Result, *, activate: bool, by: User | None = None) -> ModelVersion:
-    """Register what came out as a new version, and let it serve if asked to.
+def register(
+    result: Result,
+    *,
+    activate: bool,
+    by: User | None = None,
+    reason: str = "",
+    override: bool = False,
+) -> ModelVersion:
+    """Register what came out as a new version, and let it past its model's gate if asked to.
 
     Raises:
-        SessionError: the registry refused.
+        SessionError: the registry refused; a version that the gate refuses stays registered.
     """
+    why = reason or "manage.py train --activate"
     try:
         version = registry.register(result.bundle.root, by=by)
         TrainingRun.objects.filter(pk=result.run.pk).update(version=version)
         if activate:
-            registry.activate(version, by=by, reason="manage.py train --activate")
+            registry.activate(version, by=by, reason=why, override=override)
+    except registry.GateRefused as refusal:
+        raise SessionError(_still_registered(refusal)) from refusal
     except registry.RegistryError as error:
         raise SessionError(str(error)) from error
     return version
+
+
+def _still_registered(refusal: registry.GateRefused) -> str:
+    version = refusal.verdict.version
+    command = f"python manage.py activate_model {version.model.name} {version.number}"
+    return (
+        f"{refusal} It is registered, and not active. To activate it all the same: {command} "
+        "--override-gate --reason WHY"
+    )
 
 
 def _run(session: Session, record: RunRecord, report: Reporter, say: Say) -> Result:
@@ -141,6 +169,7 @@ def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
     )
     if session.resumes:
         trainer.resume()
+    record.remember(trainer.history)
     return trainer
 
 

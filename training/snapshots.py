@@ -7,6 +7,7 @@ its owner deleted since is gone from the snapshot too, and is counted as skipped
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from classifier import corrections
 from classifier.models import Correction, RegisteredModel, Upload
@@ -41,6 +43,48 @@ class _Chosen:
 
     by_content: dict[str, Correction]
     left_out: Counter[str]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a snapshot of a model's corrections would hold if it were made now.
+
+    Attributes:
+        counts: pictures per label key, with 0 for labels of the model that have none.
+        left_out: what would not be in it, by reason.
+        name: one that is not taken.
+    """
+
+    model: RegisteredModel
+    counts: dict[str, int]
+    left_out: dict[str, int]
+    name: str
+
+    @property
+    def size(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def missing(self) -> list[str]:
+        return [label for label, count in self.counts.items() if not count]
+
+
+def preview(model: RegisteredModel) -> Preview:
+    """Return what `freeze` would put into a snapshot now, with a name for it."""
+    chosen = _choose(model)
+    counts = dict.fromkeys(sorted(model.label_names()), 0)
+    counts |= Counter(row.label for row in chosen.by_content.values())
+    return Preview(model, counts, dict(chosen.left_out), suggested_name(model))
+
+
+def suggested_name(model: RegisteredModel) -> str:
+    """Return a name that is not taken: the model's and the day's, with a number if need be."""
+    name = f"{model.name[: LONGEST_NAME - 16].rstrip('-_')}-{timezone.now():%Y-%m-%d}"
+    taken = set(
+        DatasetSnapshot.objects.filter(name__startswith=name).values_list("name", flat=True)
+    )
+    free = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(each for each in free if each not in taken)
 
 
 def freeze(name: str, model: RegisteredModel, *, by: User | None = None) -> DatasetSnapshot:

@@ -6,9 +6,27 @@ use cases: a version is activated, rolled back, archived; an upload is deleted w
 
 from django.contrib import admin
 
-from classifier.admin import records, registered_models, tokens, versions
+from classifier.admin import (
+    audit,
+    golden_sets,
+    people,
+    policies,
+    records,
+    registered_models,
+    tokens,
+    versions,
+)
 
-__all__ = ["records", "registered_models", "tokens", "versions"]
+__all__ = [
+    "audit",
+    "golden_sets",
+    "people",
+    "policies",
+    "records",
+    "registered_models",
+    "tokens",
+    "versions",
+]
 
 admin.site.site_header = "ClassifyMe"
 admin.site.site_title = "ClassifyMe admin"

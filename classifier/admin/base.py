@@ -93,7 +93,7 @@ class LongTableAdmin[M: models.Model](ReadOnlyAdmin[M]):
 def thumbnail(upload_id: UUID) -> SafeString:
     """Return a small picture of an upload, from the view that checks who asks."""
     return format_html(
-        '<img class="cm-thumbnail" src="{}" alt="" loading="lazy">',
+        '<img class="cm-thumbnail" src="{}" alt="Picture" loading="lazy">',
         reverse("pages:thumbnail", args=[upload_id]),
     )
 

@@ -7,19 +7,22 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from classifier import corrections
 from classifier.admin.base import badge, moment, person
 from classifier.corrections import CorrectionRefused
-from classifier.models import Correction, Prediction
+from classifier.models import Correction, Prediction, Withdrawal
 
 # A select needs a value for "none of these" that cannot be taken for "nothing chosen".
 NONE_OF_THESE = "-"
+# So many of what people said of a prediction are shown, the latest.
+MOST_SAID = 20
 
 
 class CorrectionForm(forms.Form):
@@ -56,8 +59,7 @@ class CorrectedFilter(admin.SimpleListFilter):
     ) -> QuerySet[Prediction]:
         if self.value() not in ("yes", "no"):
             return queryset
-        looked_at = Exists(Correction.objects.filter(prediction=OuterRef("pk")))
-        return queryset.filter(looked_at if self.value() == "yes" else ~looked_at)
+        return queryset.filter(corrected_label__isnull=self.value() == "no")
 
 
 def said(label: str | None, predicted: str) -> SafeString | str:
@@ -71,20 +73,39 @@ def said(label: str | None, predicted: str) -> SafeString | str:
 
 def said_of(prediction: Prediction) -> list[tuple[SafeString | str, str, SafeString | str]]:
     """Return what people said of a prediction, who and when, the latest first."""
+    rows = prediction.corrections.select_related("by", "withdrawal__by")
     return [
-        (said(row.label, prediction.label), _who(row), moment(row.created_at))
-        for row in prediction.corrections.select_related("by")
+        (_said(row, prediction), _who(row), _when(row)) for row in rows.order_by("-id")[:MOST_SAID]
     ]
 
 
-def _who(correction: Correction) -> str:
-    if correction.by is not None:
-        return str(correction.by)
-    return "a visitor" if correction.visitor else "a deleted account"
+def _said(correction: Correction, prediction: Prediction) -> SafeString | str:
+    if hasattr(correction, "withdrawal"):
+        return format_html("<s>{}</s>", correction)
+    return said(correction.label, prediction.label)
+
+
+def _when(correction: Correction) -> SafeString | str:
+    if not hasattr(correction, "withdrawal"):
+        return moment(correction.created_at)
+    taken_back = correction.withdrawal
+    return format_html(
+        "{}, taken back by {} {}",
+        moment(correction.created_at),
+        _who(taken_back),
+        moment(taken_back.created_at),
+    )
+
+
+def _who(row: Correction | Withdrawal) -> str:
+    if row.by is not None:
+        return str(row.by)
+    return "a visitor" if row.visitor else "a deleted account"
 
 
 def may_correct(request: HttpRequest) -> bool:
-    return request.user.has_perm("classifier.add_correction")
+    """Whether this person reviews: the permission review_prediction."""
+    return corrections.may_review(person(request))
 
 
 def correct(request: HttpRequest, page: admin.ModelAdmin[Any], prediction_id: Any) -> HttpResponse:

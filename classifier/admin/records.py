@@ -1,4 +1,4 @@
-"""What happened: who switched which version, what was uploaded, what was said about it."""
+"""What happened: what was uploaded, what was said about it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,11 @@ from django.utils.safestring import SafeString
 
 from classifier import carrying, classification, tasks
 from classifier.admin import corrections
-from classifier.admin.base import LongTableAdmin, ReadOnlyAdmin, badge, link, moment, thumbnail
-from classifier.models import Activation, Label, ModelVersion, Prediction, Upload
+from classifier.admin.asking import asks
+from classifier.admin.base import LongTableAdmin, badge, link, moment, thumbnail
+from classifier.models import Label, ModelVersion, Prediction, Upload
 
 SHOWN_OF_A_NAME = 30  # characters
-
-
-@admin.register(Activation)
-class ActivationAdmin(ReadOnlyAdmin[Activation]):
-    """Append-only: who, when, why, and what served before."""
-
-    list_display = ("when", "version", "previous", "who", "reason", "kind")
-    list_filter = ("model",)
-    list_select_related = ("version__model", "previous__model", "by")
-    date_hierarchy = "at"
-    fields = ("at", "model", "version", "previous", "who", "reason", "is_rollback")
-    show_facets = admin.ShowFacets.NEVER
-
-    @admin.display(description="when (UTC)", ordering="at")
-    def when(self, obj: Activation) -> SafeString | str:
-        return moment(obj.at)
-
-    @admin.display(description="by")
-    def who(self, obj: Activation) -> str:
-        return obj.by_name or "the command line"
-
-    @admin.display(description="kind")
-    def kind(self, obj: Activation) -> SafeString | str:
-        return badge("rolled back", "warning") if obj.is_rollback else ""
 
 
 class LabelFilter(admin.SimpleListFilter):
@@ -107,6 +84,7 @@ class PredictionAdmin(LongTableAdmin[Prediction]):
         return corrections.may_correct(request)
 
     @admin.action(description="Confirm as right", permissions=["correct"])
+    @asks("Confirm that these answers are right?", "Confirm as right")
     def confirm(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
         corrections.confirm_all(request, self, queryset.for_display())  # type: ignore[attr-defined]
 

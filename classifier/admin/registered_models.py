@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from classifier import registry
+from classifier.admin import policies
 from classifier.admin.base import ModelAdmin, TabularInline, badge, link, person
 from classifier.admin.switching import Switch, confirm
 from classifier.models import Label, ModelVersion, RegisteredModel
@@ -42,8 +43,23 @@ class RegisteredModelForm(forms.ModelForm[RegisteredModel]):
         return {*super()._get_validation_exclusions(), "is_default"}  # type: ignore[misc]
 
 
+class LabelForm(forms.ModelForm[Label]):
+    """Who cannot see the row hears which label the field is of."""
+
+    class Meta:
+        model = Label
+        fields = ("name",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "name" in self.fields:
+            what = f"Display name of {self.instance.key}"
+            self.fields["name"].widget.attrs["aria-label"] = what
+
+
 class LabelInline(TabularInline[Label, RegisteredModel]):
     model = Label
+    form = LabelForm
     fields = ("key", "name")
     readonly_fields = ("key",)
     ordering = ("id",)
@@ -55,7 +71,7 @@ class LabelInline(TabularInline[Label, RegisteredModel]):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("classifier.change_registeredmodel")
+        return request.user.has_perm("classifier.change_label")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
@@ -82,9 +98,24 @@ class RegisteredModelAdmin(ModelAdmin[RegisteredModel]):
     ) -> bool:
         return False
 
+    def has_change_permission(
+        self, request: HttpRequest, obj: RegisteredModel | None = None
+    ) -> bool:
+        """Whether anything of it may be changed: who names the labels need not change the rest."""
+        may_name = request.user.has_perm("classifier.change_label")
+        return may_name or super().has_change_permission(request, obj)
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: RegisteredModel | None = None
+    ) -> tuple[str, ...]:
+        may_change = request.user.has_perm("classifier.change_registeredmodel")
+        return tuple(self.readonly_fields if may_change else self.fields)
+
     def save_model(
         self, request: HttpRequest, obj: RegisteredModel, form: Any, change: bool
     ) -> None:
+        if not request.user.has_perm("classifier.change_registeredmodel"):
+            return
         if obj.is_default:
             RegisteredModel.objects.exclude(pk=obj.pk).update(is_default=False)
         super().save_model(request, obj, form, change)
@@ -135,10 +166,15 @@ class RegisteredModelAdmin(ModelAdmin[RegisteredModel]):
 
     def get_urls(self) -> list[URLPattern]:
         rollback = self.admin_site.admin_view(self.rollback_view)
+        gate = self.admin_site.admin_view(self.gate_view)
         return [
             path("<int:model_id>/rollback/", rollback, name="classifier_registeredmodel_rollback"),
+            path("<int:model_id>/gate/", gate, name="classifier_registeredmodel_gate"),
             *super().get_urls(),
         ]
+
+    def gate_view(self, request: HttpRequest, model_id: int) -> HttpResponse:
+        return policies.edit(request, self, model_id)
 
     def rollback_view(self, request: HttpRequest, model_id: int) -> HttpResponse:
         """Confirm, then put back the version that served before the active one."""
@@ -155,7 +191,7 @@ class RegisteredModelAdmin(ModelAdmin[RegisteredModel]):
             button=f"Roll back to v{target.number}",
             model=model,
             chosen=target,
-            perform=lambda reason: registry.rollback(model, by=person(request), reason=reason),
+            perform=lambda reason, _: registry.rollback(model, by=person(request), reason=reason),
             back=back,
         )
         return confirm(request, self, switch)

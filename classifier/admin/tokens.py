@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import ActionLocation
+from django.db import IntegrityError
 from django.db.models import ForeignKey, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from classifier.access import ApiToken, StoredAnswer, TokenState, may_administer, new_secret
+from classifier.admin.asking import asks
 from classifier.admin.base import ModelAdmin, badge, moment, person
 
 if TYPE_CHECKING:
@@ -31,8 +34,7 @@ BADGES = {
 
 
 _NOT_FOR_THEM = (
-    "Only a superuser, or staff who may view and delete predictions and add corrections, can have "
-    "this scope."
+    "Only a superuser, or staff who may view, review and delete predictions, can have this scope."
 )
 _SENT_BEFORE = (
     "This form has made its token already. Its secret is not shown again: revoke the token and "
@@ -75,14 +77,21 @@ class ApiTokenForm(forms.ModelForm[ApiToken]):
         return cleaned
 
 
+class SentTwice(Exception):
+    """Of two sends of one form in the same instant this is the second: it makes no token."""
+
+
 def _use_up(form_id: str, who: User) -> None:
     """Remember the form as a request that was carried out, for a day; it fails the second time.
 
-    IntegrityError of two at once undoes the second one's token with it.
+    Raises SentTwice where another request used it up in the same moment.
     """
-    StoredAnswer.objects.create(
-        caller=FORMS, key=form_id, person=who, status=200, started_at=timezone.now()
-    )
+    try:
+        StoredAnswer.objects.create(
+            caller=FORMS, key=form_id, person=who, status=200, started_at=timezone.now()
+        )
+    except IntegrityError as error:
+        raise SentTwice from error
 
 
 @admin.register(ApiToken)
@@ -134,7 +143,11 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
-        return super().add_view(request, form_url, buttons | (extra_context or {}))
+        try:
+            return super().add_view(request, form_url, buttons | (extra_context or {}))
+        except SentTwice:
+            messages.error(request, _SENT_BEFORE)
+            return HttpResponseRedirect(reverse("admin:classifier_apitoken_changelist"))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         if form_id := form.cleaned_data["form_id"]:
@@ -163,6 +176,7 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         description="Revoke",
         location=[ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM],
     )
+    @asks("Take these tokens back for good?", "Revoke")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         for token in queryset:
             if token.revoke():

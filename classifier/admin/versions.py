@@ -18,11 +18,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from classifier import registry
-from classifier.admin import sheets
+from classifier import gate, registry
+from classifier.admin import comparing, sheets
+from classifier.admin.asking import asks
 from classifier.admin.base import ReadOnlyAdmin, badge, moment, person
 from classifier.admin.switching import Switch, confirm
 from classifier.bundles import BundleError
+from classifier.comparing import chosen
 from classifier.models import ModelVersion
 from classifier.registry import RegistryError
 
@@ -60,7 +62,7 @@ class ArchivedFilter(admin.SimpleListFilter):
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
     change_form_template = "admin/classifier/modelversion/change_form.html"
-    actions = ("activate", "archive", "unarchive")
+    actions = ("compare", "activate", "archive", "unarchive")
     list_display = ("version", "state", "error", "architecture", "accuracy", "registered")
     list_filter = ("model", ArchivedFilter, "architecture")
     list_select_related = ("model",)
@@ -101,6 +103,15 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
     def has_archive_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("classifier.change_modelversion")
 
+    def has_compare_permission(self, request: HttpRequest) -> bool:
+        return comparing.may_compare(request)
+
+    @admin.action(permissions=["compare"], description="Compare…")
+    def compare(
+        self, request: HttpRequest, queryset: QuerySet[ModelVersion]
+    ) -> HttpResponse | None:
+        return comparing.choose(request, list(queryset[: chosen.MOST + 1]))
+
     @admin.action(permissions=["activate"], description="Activate this version…")
     def activate(
         self, request: HttpRequest, queryset: QuerySet[ModelVersion]
@@ -113,6 +124,7 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
         return None
 
     @admin.action(permissions=["archive"], description="Archive", location=EVERYWHERE)
+    @asks("Take these versions out of the choice?", "Archive")
     def archive(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> None:
         self._each(request, queryset, registry.archive, "archived")
 
@@ -147,6 +159,9 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
         sheet = _sheet(version) if version else {}
         may_activate = self.has_activate_permission(request)
         context = {"sheet": sheet, "may_activate": may_activate, **(extra_context or {})}
+        if version and not version.is_active and version.archived_at is None:
+            context["verdict"] = verdict = gate.verdict_on(version)
+            context["findings"] = [finding.to_json() for finding in verdict.findings]
         return super().change_view(request, object_id, form_url, context)
 
     def get_urls(self) -> list[URLPattern]:
@@ -162,6 +177,7 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
                 guard(self.report_view, cacheable=True),
                 name="classifier_modelversion_report",
             ),
+            *comparing.urls(self),
             *super().get_urls(),
         ]
 
@@ -179,8 +195,12 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
             button=f"Activate v{version.number}",
             model=version.model,
             chosen=version,
-            perform=lambda reason: registry.activate(version, by=person(request), reason=reason),
+            perform=lambda reason, override: registry.activate(
+                version, by=person(request), reason=reason, override=override
+            ),
             back=back,
+            verdict=gate.verdict_on(version),
+            may_override=request.user.has_perm("classifier.override_gate"),
         )
         return confirm(request, self, switch)
 

@@ -15,6 +15,7 @@ from django.urls import get_script_prefix
 
 from classifier.api import catalogue
 from classifier.api.catalogue import Facts
+from classifier.explanations import Explanation
 from classifier.models import ModelVersion, Prediction, RegisteredModel, Upload
 
 JSON = "application/json"
@@ -81,6 +82,34 @@ def answered(row: Prediction, *, top: int, mine: bool) -> dict[str, Any]:
     """Return what an answer says of a prediction that has just been made."""
     facts = catalogue.facts(row.version)
     return prediction(row, facts, catalogue.names(facts.model_id), top=top, mine=mine)
+
+
+def explanation(
+    row: Prediction, explained: Explanation, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what an answer says of why a version said what it said."""
+    rows, columns = explained.heat.shape
+    region = explained.region
+    return {
+        "prediction": str(row.pk),
+        "model": row.version.model.name,
+        "version": row.version.number,
+        "label": explained.label,
+        "name": names.get(explained.label, explained.label),
+        "probability": explained.probability,
+        "method": "grad-cam",
+        "rows": rows,
+        "columns": columns,
+        # Five decimals are more than a map is worth.
+        "map": [[round(value, 5) for value in line] for line in explained.heat.tolist()],
+        "region": {
+            "left": region.left,
+            "top": region.top,
+            "width": region.width,
+            "height": region.height,
+        },
+        "picture": {"width": explained.width, "height": explained.height},
+    }
 
 
 def moment(at: datetime) -> str:

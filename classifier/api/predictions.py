@@ -8,11 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from ninja import Field, Query, Router, Schema
 
-from classifier import classification, corrections
+from classifier import classification, corrections, explanations
 from classifier.access import Scope
 from classifier.api import (
     answers,
@@ -28,7 +27,7 @@ from classifier.api.callers import Bearer, Caller, Request
 from classifier.api.classifying import MOST_TOP, TOP, Asked
 from classifier.api.idempotency import Settle
 from classifier.api.problems import Problem
-from classifier.models import Correction, ModelVersion, Prediction, PredictionQuerySet
+from classifier.models import ModelVersion, Prediction, PredictionQuerySet
 
 router = Router(tags=["predictions"])
 
@@ -123,8 +122,7 @@ class Listed(Schema):
         if self.level:
             rows = rows.filter(level=self.level)
         if self.corrected is not None:
-            made = Exists(Correction.objects.filter(prediction=OuterRef("pk")))
-            rows = rows.filter(made if self.corrected else ~made)
+            rows = rows.filter(corrected_label__isnull=not self.corrected)
         return rows.filter(id__lt=_key(self.cursor)) if self.cursor else rows
 
     def _versions(self) -> list[UUID]:
@@ -183,6 +181,38 @@ def get_prediction(request: Request, prediction_id: UUID, shown: Query[Shown]) -
     return answers.respond(_told([_found(visible, prediction_id)], shown.top)[0])
 
 
+class Explained(Schema):
+    """The query of an explanation."""
+
+    label: str | None = Field(
+        None, max_length=100, description="The label's key; without it the predicted one."
+    )
+
+
+@router.get(
+    "predictions/{uuid:prediction_id}/explanation",
+    auth=Bearer(Scope.READ),
+    response={200: schemas.Explanation},
+    operation_id="explain_prediction",
+    summary="Say why",
+    openapi_extra=openapi.operation(
+        *openapi.ASKED,
+        *("prediction_not_found", "unknown_label", "not_explainable", "version_archived"),
+        *("picture_gone", "out_of_memory", "no_active_version", "storage_unavailable"),
+    ),
+)
+def explain_prediction(
+    request: Request, prediction_id: UUID, explained: Query[Explained]
+) -> HttpResponse:
+    """Show which places of the picture spoke for a label, by Grad-CAM, as a map of numbers."""
+    row = _found(_visible(request.auth).for_display(), prediction_id)
+    label = row.label
+    if explained.label is not None:
+        label = intake.check_text(explained.label, "query.label")
+    names = catalogue.names(row.version.model_id)
+    return answers.respond(answers.explanation(row, explanations.explain(row, label), names))
+
+
 @router.delete(
     "predictions/{uuid:prediction_id}",
     auth=Bearer(Scope.PREDICT),
@@ -194,9 +224,7 @@ def get_prediction(request: Request, prediction_id: UUID, shown: Query[Shown]) -
 def delete_prediction(request: Request, prediction_id: UUID) -> HttpResponse:
     """Delete a prediction and, unless other predictions are about it, its picture; for good."""
     classification.delete(_found(_visible(request.auth), prediction_id))
-    response = HttpResponse(status=204)
-    del response.headers["Content-Type"]  # of nothing
-    return response
+    return _nothing()
 
 
 @router.post(
@@ -216,7 +244,7 @@ def delete_prediction(request: Request, prediction_id: UUID) -> HttpResponse:
 def correct_prediction(request: Request, prediction_id: UUID) -> HttpResponse:
     """Say which label is right: the predicted one confirms it, null means none of the labels.
 
-    The prediction itself never changes; the latest correction counts.
+    The prediction itself never changes; the latest correction counts that nobody took back.
     """
     label = intake.correction(request)
     rows = _visible(request.auth).for_display().defer("probabilities", "version__manifest")
@@ -227,6 +255,30 @@ def correct_prediction(request: Request, prediction_id: UUID) -> HttpResponse:
         lambda: [repr(label)],
         lambda settle: _correct(request.auth, found, label, settle),
     )
+
+
+@router.delete(
+    "predictions/{uuid:prediction_id}/correction",
+    auth=Bearer(Scope.PREDICT),
+    response={204: None},
+    operation_id="withdraw_correction",
+    summary="Take back what one said of the picture",
+    openapi_extra=openapi.operation("prediction_not_found", "correction_not_found", "not_allowed"),
+)
+def withdraw_correction(request: Request, prediction_id: UUID) -> HttpResponse:
+    """Take back all that the person said of the picture, as if they had never spoken.
+
+    What others said before counts again; without that the prediction is one nobody looked at.
+    """
+    rows = _visible(request.auth).for_display().defer("probabilities", "version__manifest")
+    corrections.withdraw_own(_found(rows, prediction_id), by=request.auth.person)
+    return _nothing()
+
+
+def _nothing() -> HttpResponse:
+    response = HttpResponse(status=204)
+    del response.headers["Content-Type"]  # of nothing
+    return response
 
 
 def _correct(

@@ -27,6 +27,7 @@ from ninja.errors import HttpError, ValidationError
 
 from classifier import classification, imaging, serving, storage
 from classifier.corrections import CorrectionRefused
+from classifier.explanations import Unexplained
 from classifier.fetching import ErrorCode as FetchCode
 from classifier.fetching import FetchError
 
@@ -127,6 +128,9 @@ KINDS: Mapping[str, Kind] = {
     "prediction_not_found": Kind(
         404, "No such prediction", "There is none with this id that the caller may see."
     ),
+    "correction_not_found": Kind(
+        404, "No such correction", "The caller has no correction of it to take back."
+    ),
     "model_not_found": Kind(404, "No such model", "No model is registered under this name."),
     "version_not_found": Kind(404, "No such version", "The model has no version of this number."),
     "version_archived": Kind(409, "Version archived", "An archived version answers no more."),
@@ -134,6 +138,10 @@ KINDS: Mapping[str, Kind] = {
         403, "Version not active", "Without a token only the active version may be asked for."
     ),
     "unknown_label": Kind(422, "Unknown label", "The model has no label of this key."),
+    "not_explainable": Kind(
+        409, "Not explainable", "The version or its engine has nothing that explains its answers."
+    ),
+    "picture_gone": Kind(410, "Picture gone", "The picture is no longer kept, or not readable."),
     "not_allowed": Kind(
         403, "Not allowed", "Only who sent the picture, or staff, may correct what was said."
     ),
@@ -222,6 +230,8 @@ def of(error: Exception) -> Problem | None:
             code = CODE_OF_STATUS.get(error.status_code)
             return Problem(code, str(error)) if code else None
         case CorrectionRefused():
+            return Problem(error.code, str(error))
+        case Unexplained():
             return Problem(error.code, str(error))
         case serving.NoActiveVersion():
             return Problem("no_active_version", str(error))

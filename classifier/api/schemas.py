@@ -114,6 +114,38 @@ class CorrectionOut(Strict):
     created_at: datetime
 
 
+class MapRegion(Strict):
+    """In pixels of the upright picture; larger than it where it was seen with a border."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class PictureSize(Strict):
+    width: int = Field(description="Pixels, upright.")
+    height: int = Field(description="Pixels, upright.")
+
+
+class Explanation(Strict):
+    prediction: UUID
+    model: str
+    version: int
+    label: str = Field(description="The key of the label that is explained.")
+    name: str
+    probability: float = Share
+    method: Literal["grad-cam"] = Field(description="Selvaraju et al. 2017, of the logit.")
+    rows: int = Field(ge=1)
+    columns: int = Field(ge=1)
+    map: list[list[float]] = Field(
+        description="Row by row from the top, 0 to 1: where something spoke for the label. "
+        "All 0 where nothing did."
+    )
+    region: MapRegion = Field(description="What of the picture the map covers.")
+    picture: PictureSize
+
+
 class Url(Strict):
     url: str = Field(min_length=1, max_length=2048)
 

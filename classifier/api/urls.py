@@ -19,7 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from classifier.api import docs, front_back, predictions, problems, registered
+from classifier.api import docs, front_back, labels, predictions, problems, registered
 from classifier.api.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 api.add_router("api/v1/", predictions.router)
+api.add_router("api/v1/", labels.router)
 api.add_router("api/v1/", registered.router)
 api.add_router("", front_back.router)
 

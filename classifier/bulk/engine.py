@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import imaging
+from classifier import imaging, metrics
 from classifier.bundles import Bundle
 from classifier.runtimes import Images, Probabilities, RuntimeFault
 
@@ -187,9 +187,10 @@ class _Worker:
         try:
             content = item.read()
             digest = hashlib.sha256(content).hexdigest()
-            array, seen = imaging.load(
-                content, self.spec, limits=self.limits, patience=self.patience
-            )
+            with metrics.stage("decode"):
+                array, seen = imaging.load(
+                    content, self.spec, limits=self.limits, patience=self.patience
+                )
         except (ReadError, imaging.ImageError, OSError, MemoryError) as error:
             code, sentence = _said(error)
             return Outcome(item, digest, error_code=code, error=sentence), None

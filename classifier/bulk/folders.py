@@ -32,7 +32,7 @@ class ClassFolders:
     def __init__(self, root: Path, labels: Iterable[str], *, hard_link: bool = False) -> None:
         self.root = root
         self.hard_link = hard_link
-        self._folders = dict(_folder_names(labels))
+        self._folders = dict(folder_names(labels))
 
     def make(self) -> None:
         """Make `root`. Raises FoldersError."""
@@ -108,7 +108,7 @@ def _holds(path: Path, content: bytes) -> bool:
     return path.read_bytes() == content
 
 
-def _folder_names(labels: Iterable[str]) -> Iterable[tuple[str, str]]:
+def folder_names(labels: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Yield a folder's name for each label, no two of them one on any disk."""
     taken: set[str] = set()
     for label in labels:

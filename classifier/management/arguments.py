@@ -2,6 +2,7 @@
 
 import os
 import re
+from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
@@ -26,6 +27,16 @@ def add_who_and_why(parser: CommandParser) -> None:
         "--by", metavar="USERNAME", help="Who is switching. Default: nobody by name."
     )
     parser.add_argument("--reason", default="", help="Why, for those who look it up later.")
+
+
+def add_override(parser: ArgumentParser) -> None:
+    """Add --override-gate, for a version that the activation gate refuses."""
+    parser.add_argument(
+        "--override-gate",
+        action="store_true",
+        help="Activate it although the activation gate refuses. Takes --reason, and of the person "
+        "after --by the permission; what the gate said is recorded with both.",
+    )
 
 
 def model_named(name: str) -> RegisteredModel:

@@ -1,14 +1,19 @@
 """A prediction in a person's words: names for keys, per cent for fractions, bars for numbers."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
-from classifier.models import Label, Level, Prediction, RegisteredModel
+from django.db.models import Q
 
-# So many bars stand open; a longer list folds the rest away.
-OPEN_BARS = 10
+from classifier.manifest import Role
+from classifier.models import Label, Level, ModelVersion, Prediction, RegisteredModel
+
+# So many bars stand open; a longer list folds the rest away, unless that is one bar alone.
+OPEN_BARS = 5
 
 LEVEL_WORDS: Mapping[str, str] = {
     Level.HIGH: "High confidence",
@@ -74,15 +79,52 @@ class Answer:
     @property
     def level_advice(self) -> str:
         """Say how often answers of this level were right when the version was measured."""
-        measured = self.prediction.version.manifest["metrics"].get("test", {})
-        level = measured.get("levels", {}).get(self.prediction.level, {})
-        precision, images = level.get("precision"), measured.get("images")
-        if not isinstance(precision, int | float) or not isinstance(images, int):
+        manifest = self.prediction.version.manifest
+        tested = manifest["metrics"].get("test", {})
+        levels = manifest.get("levels") or tested.get("levels", {})
+        precision, images = levels.get(self.prediction.level, {}).get("precision"), _images(tested)
+        if not isinstance(precision, int | float) or images is None:
             return LEVEL_ADVICE[self.prediction.level]
-        return (
-            f"Measured on {images:,} test images, answers at this level were right "
-            f"{percent(precision)} of the time."
-        )
+        level = str(Level(self.prediction.level).label).capitalize()
+        return f"{level}: right {_unbroken(precision)} of the time on {images:,} test images."
+
+    @cached_property
+    def not_sure_below(self) -> float | None:
+        """The probability under which the version had better not answer; None: it has none."""
+        found = self._not_sure.get("threshold")
+        return float(found) if isinstance(found, int | float) else None
+
+    @property
+    def is_not_sure(self) -> bool:
+        """Whether the version should rather not have answered: its label is a guess."""
+        below = self.not_sure_below
+        return below is not None and self.prediction.confidence < below
+
+    @property
+    def not_sure_advice(self) -> str:
+        """Say what the threshold is worth."""
+        below = _unbroken(self.not_sure_below or 0.0)
+        tested: Mapping[str, Any] = self._not_sure.get("test") or {}
+        advice = f"Below {below} this model had better not answer: take its label as a guess."
+        precision, images = tested.get("precision"), _images(tested)
+        if not isinstance(precision, int | float) or images is None:
+            return advice
+        right = _unbroken(precision)
+        above = f"Above, it was right {right} of the time on {images:,} test images."
+        return f"{advice} {above}"
+
+    @property
+    def summary(self) -> str:
+        """The answer in one sentence, as a screen reader says it."""
+        if self.is_not_sure:
+            return f"Not sure. Best guess: {self.label}, {self.percent}."
+        return f"{self.label}, {self.percent}. {self.level_words}."
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether the version's bundle has what it takes to show where the answer comes from."""
+        files = self.prediction.version.manifest.get("files", ())
+        return any(file["role"] == Role.EXPLAIN for file in files)
 
     @cached_property
     def bars(self) -> list[Bar]:
@@ -91,33 +133,110 @@ class Answer:
 
     @property
     def open_bars(self) -> list[Bar]:
-        return self.bars[:OPEN_BARS]
+        return self.bars[: self._open]
 
     @property
     def folded_bars(self) -> list[Bar]:
-        return self.bars[OPEN_BARS:]
+        return self.bars[self._open :]
+
+    @property
+    def _open(self) -> int:
+        return OPEN_BARS if len(self.bars) > OPEN_BARS + 1 else OPEN_BARS + 1
+
+    @property
+    def _not_sure(self) -> Mapping[str, Any]:
+        return self.prediction.version.manifest.get("not_sure") or {}
+
+
+def _unbroken(fraction: float) -> str:
+    """Return per cent that no line ends in the midst of."""
+    return percent(fraction).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _images(split: Mapping[str, Any]) -> int | None:
+    images = split.get("images")
+    return images if isinstance(images, int) and not isinstance(images, bool) else None
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What several versions say about one picture."""
+
+    answers: tuple[Answer, ...]
+
+    @classmethod
+    def of(cls, predictions: list[Prediction]) -> Self:
+        """Return their answers; label names are asked for once for each model."""
+        models = {row.version.model_id: row.version.model for row in predictions}
+        names = {key: model.label_names() for key, model in models.items()}
+        return cls(tuple(Answer(row, names[row.version.model_id]) for row in predictions))
+
+    @property
+    def upload_id(self) -> object:
+        return self.answers[0].prediction.upload_id
+
+    @property
+    def first(self) -> Answer:
+        return self.answers[0]
+
+    @property
+    def agree(self) -> bool:
+        """Whether all of them name the same label; of different models there is nothing to tell."""
+        return len({answer.prediction.label for answer in self.answers}) == 1
+
+    @property
+    def of_one_model(self) -> bool:
+        return len({answer.prediction.version.model_id for answer in self.answers}) == 1
+
+    @property
+    def verdict(self) -> str:
+        if not self.of_one_model:
+            return f"{len(self.answers)} answers"
+        count = "Both" if len(self.answers) == 2 else f"All {len(self.answers)}"
+        return f"{count} say {self.first.label}" if self.agree else "They disagree"
+
+    @property
+    def summary(self) -> str:
+        said = " ".join(f"{row.prediction.version}: {row.summary}" for row in self.answers)
+        return f"{self.verdict}. {said}"
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """What the front page says before there is an answer: who will answer, and what it knows."""
+    """What the front page says before there is an answer: who will answer, and what it knows.
+
+    `models` are those to choose from: the ones with an active version, the default first.
+    """
 
     model: RegisteredModel | None
     names: tuple[str, ...] = ()
+    models: tuple[RegisteredModel, ...] = ()
 
     @classmethod
-    def now(cls) -> Self:
-        model = (
-            RegisteredModel.objects.filter(is_default=True)
+    def now(cls, wanted: str = "") -> Self:
+        """Return the teacher of the model of this name, or of the default; takes two queries.
+
+        Where the default has no active version, another that has one stands in for it.
+        """
+        found = list(
+            RegisteredModel.objects.filter(Q(is_default=True) | Q(active_version__isnull=False))
             .select_related("active_version__model")
             .defer("active_version__manifest")
-            .first()
+            .order_by("-is_default", "title", "name")
         )
-        return cls(model, tuple(model.label_names().values()) if model else ())
+        ready = tuple(model for model in found if model.active_version_id is not None)
+        default = found[0] if found and found[0].is_default else None
+        fallback = default if default in ready else next(iter(ready), default)
+        model = next((model for model in ready if model.name == wanted), fallback)
+        return cls(model, tuple(model.label_names().values()) if model else (), ready)
 
     @property
     def can_answer(self) -> bool:
         return self.model is not None and self.model.active_version_id is not None
+
+    def active_versions(self) -> list[ModelVersion]:
+        """Return what serves now, of each model one."""
+        return [model.active_version for model in self.models if model.active_version is not None]
 
 
 @dataclass(frozen=True)
@@ -134,8 +253,3 @@ class Vocabulary:
     def answer(self, prediction: Prediction) -> Answer:
         model, key = prediction.version.model_id, prediction.label
         return Answer(prediction, {key: self.names.get((model, key), key)})
-
-    def choices(self) -> list[tuple[str, str]]:
-        """Return (key, name) pairs to choose from, by name; a key of two models stands once."""
-        by_key = {key: name for (_, key), name in self.names.items()}
-        return sorted(by_key.items(), key=lambda pair: pair[1].casefold())

@@ -17,6 +17,8 @@ from classifier.models import Upload
 THUMBNAIL_SIDE = 416
 # A picture in the cloud, or one in a format that browsers do not show, comes no larger than this.
 PICTURE_SIDE = 2048
+# For looking at one picture after the other: quick to send, large enough to tell.
+PREVIEW_SIDE = 1024
 
 MAX_AGE_SECONDS = 24 * 60 * 60
 SANDBOX = "default-src 'none'; sandbox"
@@ -31,6 +33,11 @@ def picture(request: HttpRequest, upload: Upload) -> HttpResponseBase:
     return _respond(request, upload, PICTURE_SIDE, as_sent=as_sent)
 
 
+def preview(request: HttpRequest, upload: Upload) -> HttpResponseBase:
+    """Answer with an upright JPEG that fits a screen. Raises as `picture` does."""
+    return _respond(request, upload, PREVIEW_SIDE, as_sent=False)
+
+
 def thumbnail(request: HttpRequest, upload: Upload) -> HttpResponseBase:
     """Answer with a small upright JPEG. Raises as `picture` does."""
     return _respond(request, upload, THUMBNAIL_SIDE, as_sent=False)
@@ -42,7 +49,7 @@ def _respond(request: HttpRequest, upload: Upload, side: int, *, as_sent: bool) 
     variant = "sent" if as_sent else f"{side}.{imaging.DECODER_VERSION}"
     etag = f'"{upload.stored_sha256[:32]}-{variant}"'
     make = partial(_sent, upload) if as_sent else partial(_rendered, upload, side)
-    return _guarded(get_conditional_response(request, etag=etag) or make(), etag)
+    return guarded(get_conditional_response(request, etag=etag) or make(), etag)
 
 
 def _redirect(url: str) -> HttpResponseBase:
@@ -77,7 +84,7 @@ def _named(content: bytes, media_type: str, filename: str) -> HttpResponse:
     return response
 
 
-def _guarded(response: HttpResponse, etag: str) -> HttpResponse:
+def guarded(response: HttpResponse, etag: str) -> HttpResponse:
     response["ETag"] = etag
     response["Cache-Control"] = f"private, max-age={MAX_AGE_SECONDS}"
     response["Content-Security-Policy"] = SANDBOX

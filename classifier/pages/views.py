@@ -6,21 +6,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
-from django_htmx.http import retarget
 
-from classifier import classification, imaging, serving, storage, visitors
+from classifier import classification, imaging, selection, storage, visitors
+from classifier.api import answers as api_answers
+from classifier.api.classifying import MOST_TOP
 from classifier.models import Prediction, PredictionQuerySet, Upload
 from classifier.pages import history as past
 from classifier.pages import pictures
-from classifier.pages.answers import Answer, Teacher
-from classifier.pages.forms import ImageForm
+from classifier.pages.answers import Answer, SideBySide
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -33,92 +32,71 @@ if TYPE_CHECKING:
 else:
     Request = HttpRequest
 
-STATUS_OF_IMAGE_ERROR = {
-    imaging.ErrorCode.EMPTY: 400,
-    imaging.ErrorCode.NOT_AN_IMAGE: 415,
-    imaging.ErrorCode.UNSUPPORTED_FORMAT: 415,
-    imaging.ErrorCode.TRUNCATED: 422,
-    imaging.ErrorCode.TOO_MANY_BYTES: 413,
-    imaging.ErrorCode.TOO_MANY_PIXELS: 413,
-    imaging.ErrorCode.OUT_OF_MEMORY: 503,
-}
-
-
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-def index(request: Request) -> HttpResponse:
-    """The front page, and where a picture is sent to."""
-    if request.method != "POST":
-        return _front_page(request)
-    form = ImageForm(request.POST, request.FILES)
-    if not form.is_valid():
-        return _problem(request, form.problem(), 400)
-    return _answer(request, form.cleaned_data["image"])
-
-
-def _answer(request: Request, image: UploadedFile[bytes]) -> HttpResponse:
-    """Have the picture classified, and say what came of it or why nothing did."""
-    try:
-        return _classified(request, image)
-    except imaging.ImageError as error:
-        return _problem(request, str(error), STATUS_OF_IMAGE_ERROR[error.code])
-    except classification.UnusableAnswer as error:
-        return _problem(request, str(error), 500)
-    except storage.StorageFull as error:
-        return _problem(request, str(error), 507)
-    except (serving.NoActiveVersion, storage.StorageUnavailable) as error:
-        return _problem(request, str(error), 503)
-
-
-def _classified(request: Request, image: UploadedFile[bytes]) -> HttpResponse:
-    owner = request.user if request.user.is_authenticated else None
-    visitor = None if owner else visitors.of(request) or visitors.new()
-    made = classification.classify(
-        image.read(), filename=image.name or "", owner=owner, visitor=visitor
-    )
-    response = _result(request, made)
-    if visitor:
-        visitors.remember(response, visitor)
-    return response
-
-
-def _result(request: Request, made: Prediction) -> HttpResponse:
-    if not request.htmx:
-        return redirect("pages:prediction", made.id)
-    return render(request, "pages/_result.html", {"answer": Answer.of(made)})
-
-
-def _problem(request: Request, problem: str, status: int) -> HttpResponse:
-    if not request.htmx:
-        return _front_page(request, problem, status)
-    response = render(request, "pages/_problem.html", {"problem": problem}, status=status)
-    return retarget(response, "#problem")
-
-
-def _front_page(request: Request, problem: str = "", status: int = 200) -> HttpResponse:
-    context = {
-        "teacher": Teacher.now(),
-        "problem": problem,
-        "max_bytes": settings.IMAGE_MAX_BYTES,
-        "formats": ", ".join(imaging.readable_formats()),
-    }
-    return render(request, "pages/index.html", context, status=status)
+# So many answers about one picture stand beside each other on its page, the newest.
+MOST_ANSWERS = 12
 
 
 @never_cache
 @require_safe
 def history(request: Request) -> HttpResponse:
     """What this person classified, newest first; for staff, what anybody did."""
-    shown = past.history(_predictions(request), request.GET)
-    return render(request, "pages/history.html", {"history": shown})
+    if not request.htmx and past.has_empty(request.GET):
+        # A plain form sends what was not filled in, too. The address is for sharing.
+        return redirect(past.address(request.GET.urlencode()))
+    shown = past.history(
+        _predictions(request),
+        request.GET,
+        everybodys=request.user.is_staff,
+        view=request.COOKIES.get(past.VIEW_COOKIE),
+    )
+    part = "_past" if request.htmx.target == "past" else "history"
+    response = render(request, f"pages/{part}.html", {"history": shown})
+    past.remember_view(response, shown)
+    return response
 
 
 @never_cache
 @require_safe
 def prediction(request: Request, prediction_id: UUID) -> HttpResponse:
-    """One picture and what one version said about it."""
+    """One picture and what one version said about it; for a script, the answer alone."""
     found = get_object_or_404(_predictions(request).for_display(), pk=prediction_id)
-    return render(request, "pages/prediction.html", {"answer": Answer.of(found)})
+    answer = Answer.of(found)
+    if request.htmx:
+        return render(request, "pages/_result.html", {"answer": answer})
+    by = request.user if request.user.is_authenticated else None
+    context = {
+        "answer": answer,
+        "has_others": Prediction.objects.filter(upload=found.upload_id)
+        .exclude(pk=found.pk)
+        .exists(),
+        "may_delete": selection.may_delete(found, by=by, visitor=visitors.of(request)),
+    }
+    return render(request, "pages/prediction.html", context)
+
+
+@never_cache
+@require_safe
+def prediction_json(request: Request, prediction_id: UUID) -> HttpResponse:
+    """The same as the API tells it, for whoever may see the page."""
+    visible = _predictions(request).for_display().with_correction()
+    found = get_object_or_404(visible, pk=prediction_id)
+    content = api_answers.answered(found, top=MOST_TOP, mine=found.owner_id is not None)
+    response = api_answers.respond(content)
+    name = f"prediction-{found.pk}.json"
+    response["Content-Disposition"] = f'inline; filename="{name}"'
+    return response
+
+
+@never_cache
+@require_safe
+def upload(request: Request, upload_id: UUID) -> HttpResponse:
+    """One picture and what every version that was asked said about it."""
+    about = _predictions(request).for_display().filter(upload=upload_id)
+    found = list(about.order_by("-id")[:MOST_ANSWERS])
+    if not found:
+        raise Http404("Nobody may see this picture, or there is none.")
+    found.reverse()
+    return render(request, "pages/upload.html", {"beside": SideBySide.of(found)})
 
 
 @never_cache
@@ -126,6 +104,9 @@ def prediction(request: Request, prediction_id: UUID) -> HttpResponse:
 def delete(request: Request, prediction_id: UUID) -> HttpResponse:
     """Ask, then delete the answer and its picture."""
     found = get_object_or_404(_predictions(request).for_display(), pk=prediction_id)
+    by = request.user if request.user.is_authenticated else None
+    if not selection.may_delete(found, by=by, visitor=visitors.of(request)):
+        raise PermissionDenied("Only who sent a picture deletes it, or staff who may.")
     if request.method != "POST":
         return render(request, "pages/delete.html", {"answer": Answer.of(found)})
     classification.delete(found)
@@ -137,6 +118,12 @@ def delete(request: Request, prediction_id: UUID) -> HttpResponse:
 def picture(request: Request, upload_id: UUID) -> HttpResponseBase:
     """The stored picture, for whom it belongs to."""
     return _shown(request, upload_id, pictures.picture)
+
+
+@require_safe
+def preview(request: Request, upload_id: UUID) -> HttpResponseBase:
+    """The stored picture, of a size for a screen, for whom it belongs to."""
+    return _shown(request, upload_id, pictures.preview)
 
 
 @require_safe

@@ -4,9 +4,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from classifier.runtimes.base import Images, Options, Probabilities, Runtime, RuntimeFault
+from classifier.runtimes.base import (
+    ExplainsNothing,
+    Images,
+    Options,
+    Probabilities,
+    Runtime,
+    RuntimeFault,
+)
 
-__all__ = ["Images", "Options", "Probabilities", "Runtime", "RuntimeFault", "create", "find"]
+__all__ = [
+    "ExplainsNothing",
+    "Images",
+    "Options",
+    "Probabilities",
+    "Runtime",
+    "RuntimeFault",
+    "create",
+    "find",
+]
 
 
 def find(dotted_path: str) -> type[Runtime]:

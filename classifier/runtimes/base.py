@@ -15,10 +15,19 @@ Options = Mapping[str, Any]  # an engine's own, by name
 # What the graph of every bundle's model.onnx calls them.
 INPUT = "image"
 OUTPUT = "probabilities"
+# Further outputs of a graph that can be explained, of the plain first view: the last spatial
+# features (N, C, h, w), and the state of the head (N, D); see `classifier.heads`.
+FEATURES = "features"
+STATE = "state"
+EXPLAINING = (FEATURES, STATE)
 
 
 class RuntimeFault(Exception):
     """An engine could not load a network or run it; `str()` is a sentence for a person."""
+
+
+class ExplainsNothing(RuntimeFault):
+    """An engine that gives probabilities alone was asked for more."""
 
 
 def check_images(images: Images, side: tuple[int, int, int]) -> None:
@@ -66,6 +75,15 @@ class Runtime(ABC):
         Raises ValueError for an array of another dtype or shape than the network takes, and
         RuntimeFault if the engine fails.
         """
+
+    def explain(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what an explanation is made of: features (N, C, h, w) and state (N, D), float32.
+
+        An engine need not be able to. Raises ValueError for pictures of another dtype or shape,
+        RuntimeFault if the engine fails or its graph has no such outputs and, of that,
+        ExplainsNothing if it gives probabilities alone.
+        """
+        raise ExplainsNothing(f"{type(self).__name__} gives probabilities alone.")
 
     @abstractmethod
     def close(self) -> None:

@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from classifier.runtimes.base import (
+    EXPLAINING,
     INPUT,
     OUTPUT,
     Images,
@@ -74,6 +77,10 @@ class OnnxRuntime(Runtime):
             raise RuntimeFault(f"ONNX Runtime cannot load {model_path.name}: {exc}") from exc
         self._side = _check_signature(session)
         self._session: onnxruntime.InferenceSession | None = session
+        self._explains = {*EXPLAINING} <= {output.name for output in session.get_outputs()}
+        # Else every node runs for every answer, also those that only an explanation needs.
+        self._only_what_is_asked = onnxruntime.RunOptions()
+        self._only_what_is_asked.only_execute_path_to_fetches = self._explains
         self._closing = threading.Lock()
 
     @classmethod
@@ -83,15 +90,26 @@ class OnnxRuntime(Runtime):
 
     def predict(self, images: Images) -> Probabilities:
         """Return float32 probabilities of shape (N, K) for uint8 pictures of (N, H, W, 3)."""
+        (probabilities,) = self._run(OUTPUT, images=images)
+        return np.asarray(probabilities, dtype=np.float32)
+
+    def explain(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return features (N, C, h, w) and state (N, D) for uint8 pictures of (N, H, W, 3)."""
+        if not self._explains:
+            raise RuntimeFault("The network does not give what an explanation needs.")
+        features, state = self._run(*EXPLAINING, images=images)
+        return np.asarray(features, dtype=np.float32), np.asarray(state, dtype=np.float32)
+
+    def _run(self, *outputs: str, images: Images) -> list[Any]:
         session = self._session
         if session is None:
             raise RuntimeFault("This runtime was closed.")
         check_images(images, self._side)
         try:
-            (probabilities,) = session.run([OUTPUT], {INPUT: images})
+            found: list[Any] = session.run(list(outputs), {INPUT: images}, self._only_what_is_asked)
         except _LIBRARY_ERRORS as exc:
             raise RuntimeFault(f"ONNX Runtime cannot run the network: {exc}") from exc
-        return np.asarray(probabilities, dtype=np.float32)
+        return found
 
     def close(self) -> None:
         """Drop the session; its memory goes back when the last running `predict` returns."""

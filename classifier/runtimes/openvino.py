@@ -10,13 +10,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifier.runtimes.base import (
+    EXPLAINING,
     INPUT,
     OUTPUT,
     Images,
@@ -79,10 +81,14 @@ class OpenVinoRuntime(Runtime):
         wanted = _precision(precision)
         self.precision = Precision.F32 if wanted is Precision.AUTO else wanted
         config = _config(threads, streams, self.precision)
+        # Made at the first explanation: it holds the weights once more.
+        self._explaining: Any = None
+        self._make_explaining = partial(_explaining, model_path, _config(threads, 1, Precision.F32))
         try:
             core = openvino.Core()
             model = core.read_model(str(model_path))
             self._side = _check_signature(model)
+            _keep_outputs(model, OUTPUT)
             compiled = core.compile_model(model, "CPU", config)
             requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
             for _ in range(streams):
@@ -122,10 +128,44 @@ class OpenVinoRuntime(Runtime):
             requests.put(request)
         return np.asarray(answers, dtype=np.float32)
 
+    def explain(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return features (N, C, h, w) and state (N, D) for uint8 pictures of (N, H, W, 3).
+
+        In float32, whatever `predict` computes in; one caller at a time.
+        """
+        check_images(images, self._side)
+        try:
+            with self._closing:
+                if self._requests is None:
+                    raise RuntimeFault("This runtime was closed.")
+                self._explaining = self._explaining or self._make_explaining()
+                found = self._explaining.infer(images)
+                features, state = (np.array(found[name], np.float32) for name in EXPLAINING)
+        except _LIBRARY_ERRORS as exc:
+            raise RuntimeFault(f"OpenVINO cannot explain: {exc}") from exc
+        return features, state
+
     def close(self) -> None:
         """Drop the network; its memory goes back when the last running `predict` returns."""
         with self._closing:
-            self._requests = self._output = None
+            self._requests = self._output = self._explaining = None
+
+
+def _explaining(model_path: Path, config: dict[str, Any]) -> Any:
+    """Return a request of the graph that ends in what explains; RuntimeFault if it has none."""
+    core = openvino.Core()
+    model = core.read_model(str(model_path))
+    if not {*EXPLAINING} <= {port.any_name for port in model.outputs}:
+        raise RuntimeFault("The network does not give what an explanation needs.")
+    _keep_outputs(model, *EXPLAINING)
+    return core.compile_model(model, "CPU", config).create_infer_request()
+
+
+def _keep_outputs(model: Any, *names: str) -> None:
+    """Take all other outputs off a network, so that nothing is computed for them."""
+    for port in model.outputs:
+        if port.any_name not in names:
+            model.remove_result(port.get_node())
 
 
 def _precision(word: object) -> Precision:

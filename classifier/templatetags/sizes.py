@@ -13,3 +13,9 @@ def filesize(count: int) -> str:
     if count < 999_500:
         return f"{count / 1e3:.0f} kB"
     return f"{round(count / 1e6, 1):g} MB"
+
+
+@register.filter
+def thousands(count: int) -> str:
+    """Return a number with commas: 81234 is 81,234."""
+    return f"{count:,}"

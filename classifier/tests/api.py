@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 # What staff need to have for the scope admin.
-ADMINS = ("view_prediction", "delete_prediction", "add_correction")
+ADMINS = ("view_prediction", "delete_prediction", "review_prediction")
 PREDICTIONS = "/api/v1/predictions"
 BATCH = "/api/v1/predictions/batch"
 

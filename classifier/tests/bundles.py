@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
-from classifier import bundles, imaging
+from classifier import bundles, heads, imaging
 from classifier.bundles import Bundle, Label, Thresholds
+from classifier.heads import Branch, Dense, Head
 
 COLOURS = ("red", "green", "blue")
+PARTS = 4
+_GOLDEN = (("red", "JPEG"), ("green", "PNG"))
+_SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
 _SHADES = {"red": (210, 30, 40), "green": (30, 190, 60), "blue": (20, 60, 220)}
 
 
@@ -36,20 +40,24 @@ def make_bundle(
     side: int = 32,
     accuracy: float = 0.95,
     ballast: int = 0,
+    explains: bool = False,
     **fields: Any,
 ) -> Bundle:
     """Write a valid bundle into `path` and return it; the same arguments give the same digest.
 
     Another `seed` gives other weights that still know a red picture from a green one. With
     `rotate=1` red pictures are called "green", green ones "blue", blue ones "red". `ballast` is how
-    many float32 numbers the network carries that change nothing but its weight. `fields` go to
-    `bundles.Description` as they are (temperature, tolerance, confidence, ...).
+    many float32 numbers the network carries that change nothing but its weight. With `explains`
+    its answers can be explained, by the mean colours of `PARTS` by `PARTS` parts of the picture.
+    `fields` go to `bundles.Description` as they are (temperature, tolerance, confidence, ...).
     """
     weights = _weights(len(labels), seed, rotate)
     spec = imaging.InputSpec(height=side, width=side)
     path.mkdir(parents=True, exist_ok=True)
-    save_network(path / "model.onnx", weights, side=side, ballast=ballast)
+    save_network(path / "model.onnx", weights, side=side, ballast=ballast, explains=explains)
     _save_golden(path / "golden", weights, spec)
+    if explains:
+        save_head(path / "explain.npz", weights, spec)
     _save_report(path / "report", labels, accuracy)
     defaults: dict[str, Any] = {
         "confidence": {key: Thresholds(high=0.8, medium=0.5) for key in labels},
@@ -90,10 +98,12 @@ def save_network(
     last: str = "Softmax",
     input_name: str = "image",
     input_type: int = TensorProto.UINT8,
+    explains: bool = False,
 ) -> None:
     """Write the network: mean over height and width, times `weights` (3, K), then `last`.
 
-    `last`, `input_name` and `input_type` are there to write networks that must be refused.
+    `last`, `input_name` and `input_type` are there to write networks that must be refused. With
+    `explains` it also gives the mean colours of parts of the picture, and of all of it.
     """
     classes = weights.shape[1]
     constants = [numpy_helper.from_array(weights, "weights")]
@@ -103,18 +113,63 @@ def save_network(
         helper.make_node("MatMul", ["means", "weights"], ["logits"]),
         helper.make_node(last, ["logits"], ["probabilities"]),
     ]
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])]
     if ballast:
         nodes[2:3] = _carrying(ballast, classes, constants)
+    if explains:
+        nodes += _explaining(side)
+        shape: list[str | int | None] = ["N", 3, PARTS, PARTS]
+        outputs += [
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, ["N", 3]),
+        ]
     graph = helper.make_graph(
         nodes,
         "mean_colour",
         [helper.make_tensor_value_info(input_name, input_type, ["N", side, side, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])],
+        outputs,
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def save_head(path: Path, weights: NDArray[np.float32], spec: imaging.InputSpec) -> None:
+    """Write what explains the network: the mean colour is the head's state, `weights` follow."""
+    heads.write(
+        path,
+        Head(
+            features=(3, PARTS, PARTS),
+            state=3,
+            classes=weights.shape[1],
+            branches=(Branch((0, 3), (0, 3), steps=(Dense(weights),)),),
+            golden=np.stack([_golden_map(*each, weights, spec) for each in sorted(_GOLDEN)]),
+        ),
+    )
+
+
+def _golden_map(
+    colour: str, kind: str, weights: NDArray[np.float32], spec: imaging.InputSpec
+) -> NDArray[np.float32]:
+    """Return Grad-CAM of a golden picture, by hand: its gradient is the weights over the parts."""
+    array, _ = imaging.load(picture(colour, kind=kind), spec)
+    label = int(probabilities(array[np.newaxis], weights)[0].argmax())
+    share = spec.height // PARTS
+    parts = array.astype(np.float64).reshape(PARTS, share, PARTS, share, 3).mean(axis=(1, 3))
+    return np.maximum(parts @ weights[:, label] / PARTS**2, 0).astype(np.float32)
+
+
+def _explaining(side: int) -> list[NodeProto]:
+    """Return nodes from pixels to the mean colours of the parts, and of them all."""
+    share = [side // PARTS] * 2
+    return [
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["planes"], ["features"], kernel_shape=share, strides=share
+        ),
+        helper.make_node("ReduceMean", ["features"], ["state"], axes=[2, 3], keepdims=0),
+    ]
 
 
 def _carrying(ballast: int, classes: int, constants: list[TensorProto]) -> list[NodeProto]:
@@ -148,9 +203,9 @@ def _weights(classes: int, seed: int, rotate: int) -> NDArray[np.float32]:
 def _save_golden(folder: Path, weights: NDArray[np.float32], spec: imaging.InputSpec) -> None:
     folder.mkdir(exist_ok=True)
     outputs = {}
-    for colour, suffix, kind in (("red", "jpg", "JPEG"), ("green", "png", "PNG")):
+    for colour, kind in _GOLDEN:
         content = picture(colour, kind=kind)
-        (folder / f"{colour}.{suffix}").write_bytes(content)
+        (folder / f"{colour}.{_SUFFIXES[kind]}").write_bytes(content)
         array, _ = imaging.load(content, spec)
         outputs[colour] = probabilities(array[np.newaxis], weights)[0]
     np.savez(folder / "outputs.npz", allow_pickle=False, **outputs)

@@ -19,9 +19,12 @@ def make_prediction(
     owner: "User | None" = None,
     visitor: UUID | None = None,
     label: str = "red",
+    level: str = "medium",
+    confidence: float = 0.75,
     filename: str = "red.png",
     content: bytes | None = None,
     media_type: str = "image/png",
+    sha256: str = "1" * 64,
 ) -> Prediction:
     """Record that somebody sent a picture and that `version` called it `label`."""
     content = picture() if content is None else content
@@ -33,7 +36,7 @@ def make_prediction(
         bytes=len(content),
         width=48,
         height=40,
-        original_sha256="1" * 64,
+        original_sha256=sha256,
         stored_sha256=uuid4().hex * 2,
         storage_key=default_storage.save(f"uploads/{uuid4().hex}", ContentFile(content)),
     )
@@ -41,9 +44,9 @@ def make_prediction(
         upload=upload,
         version=version,
         label=label,
-        confidence=0.75,
+        confidence=confidence,
         probabilities=[0.75, 0.2, 0.05],
-        level="medium",
+        level=level,
         inference_ms=1.25,
         total_ms=12.5,
     )

@@ -33,6 +33,8 @@ from classifier.tests.pasts import make_prediction
 pytestmark = pytest.mark.django_db
 
 Register = Callable[..., ModelVersion]
+# What the page that asks sends with an action.
+CONFIRMED = {"confirmed": "yes"}
 
 
 @pytest.fixture
@@ -262,19 +264,19 @@ def test_it_archives_a_version_and_brings_it_back(
 ) -> None:
     listed = page("modelversion_changelist")
 
-    admin.post(listed, {"action": "archive", "_selected_action": [second.pk]})
+    admin.post(listed, {"action": "archive", "_selected_action": [second.pk]} | CONFIRMED)
     second.refresh_from_db()
     assert second.archived_at is not None
     assert str(second) in text(admin.get(listed, {"archived": "yes"}))
     assert str(second) not in text(admin.get(listed, {"archived": "no"}))
 
-    admin.post(listed, {"action": "unarchive", "_selected_action": [second.pk]})
+    admin.post(listed, {"action": "unarchive", "_selected_action": [second.pk]} | CONFIRMED)
     second.refresh_from_db()
     assert second.archived_at is None
 
 
 def test_it_refuses_to_archive_the_active_version(admin: Client, first: ModelVersion) -> None:
-    archive = {"action": "archive", "_selected_action": [first.pk]}
+    archive = {"action": "archive", "_selected_action": [first.pk]} | CONFIRMED
 
     response = admin.post(page("modelversion_changelist"), archive, follow=True)
 
@@ -285,7 +287,7 @@ def test_it_refuses_to_archive_the_active_version(admin: Client, first: ModelVer
 
 def test_staff_without_the_permission_are_not_offered_to_archive(second: ModelVersion) -> None:
     client = sign_in("view_modelversion")
-    archive = {"action": "archive", "_selected_action": [second.pk]}
+    archive = {"action": "archive", "_selected_action": [second.pk]} | CONFIRMED
 
     client.post(page("modelversion_changelist"), archive)
 

@@ -17,9 +17,9 @@ def _version(**measured: object) -> ModelVersion:
 def test_a_level_says_how_often_it_was_right_on_test_images() -> None:
     version = _version(images=10_000, levels={"medium": {"share": 0.1, "precision": 0.887}})
     advice = Answer.of(make_prediction(version)).level_advice
-    assert advice == (
-        "Measured on 10,000 test images, answers at this level were right 88.7 % of the time."
-    )
+    # The number and its sign stand on one line.
+    right = "88.7\N{NO-BREAK SPACE}%"
+    assert advice == f"Medium: right {right} of the time on 10,000 test images."
 
 
 @pytest.mark.parametrize("levels", [{}, {"medium": {"share": 0.0, "precision": None}}])

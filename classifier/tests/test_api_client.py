@@ -215,3 +215,23 @@ def test_a_token_that_can_be_none_is_refused_and_not_repeated(token: str) -> Non
     with pytest.raises(ValueError, match="Expected a token of printable ASCII") as caught:
         Client("http://127.0.0.1:1", token)
     assert token not in str(caught.value)
+
+
+def test_it_says_why(live_server: LiveServer, transactional_db: None, tmp_path: Path) -> None:
+    serving.forget()
+    catalogue.forget()
+    registry.register(make_bundle(tmp_path / "colours", explains=True).root, activate=True)
+    RegisteredModel.objects.update(is_default=True)
+    secret = tokens.issue(User.objects.create_user("ada"), ["predict", "read"])
+    with Client(live_server.url, secret) as api:
+        answer = api.classify(picture("blue", size=(60, 40)))
+        why = api.explain(answer)
+        assert (why.prediction, why.label, why.name) == (answer.id, "blue", "Blue")
+        assert max(max(row) for row in why.map) == 1
+        assert (why.width, why.height, why.region.width) == (60, 40, 60.0)
+        assert api.explain(answer, "red").label == "red"
+        with pytest.raises(ApiError) as refused:
+            api.explain(answer, "purple")
+    assert refused.value.code == "unknown_label"
+    serving.forget()
+    catalogue.forget()

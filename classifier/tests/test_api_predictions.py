@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from classifier import classification, metrics, registry, remote, serving, storage
+from classifier import classification, corrections, metrics, registry, remote, serving, storage
 from classifier.api import catalogue, schemas
 from classifier.models import Correction, Label, ModelVersion, Prediction, RegisteredModel, Upload
 from classifier.runtimes import RuntimeFault
@@ -680,7 +680,7 @@ def test_the_list_is_filtered(
     blue = make_prediction(colours, owner=ada, label="blue")
     elsewhere = make_prediction(other, owner=ada)
     Prediction.objects.filter(pk=blue.pk).update(level="high")
-    Correction.objects.create(prediction=red, label="", by=ada)
+    corrections.correct(red, label=corrections.NONE_OF_THESE, by=ada)
     every = [str(row.id) for row in (elsewhere, blue, red)]
     assert ids(program) == every
     assert ids(program, model="colours") == every[1:]
@@ -769,6 +769,28 @@ def test_a_prediction_is_corrected(colours: ModelVersion, program: Program, ada:
     response = program.post_json(f"{address}/correction", {"label": None})
     assert response.json()["label"] is None
     assert program.get(address).json()["correction"] == {"label": None, "name": None}
+
+
+def test_what_a_person_said_is_taken_back(
+    colours: ModelVersion, program: Program, ada: User
+) -> None:
+    row = make_prediction(colours, owner=ada)
+    others = make_prediction(colours, owner=User.objects.create_user("bob"))
+    address = f"{PREDICTIONS}/{row.id}"
+    assert code_of(program.delete(f"{address}/correction")) == "correction_not_found"
+    corrections.correct(row, label="green", by=User.objects.create_superuser("root"))
+    for label in ("red", "blue"):
+        program.post_json(f"{address}/correction", {"label": label})
+
+    response = program.delete(f"{address}/correction")
+    assert (response.status_code, response.content) == (204, b"")
+    # What somebody else said counts again, and is not theirs to take back.
+    assert program.get(address).json()["correction"] == {"label": "green", "name": "Green"}
+    assert code_of(program.delete(f"{address}/correction")) == "correction_not_found"
+    assert ids(program, corrected="true") == [str(row.id)]
+    assert (
+        code_of(program.delete(f"{PREDICTIONS}/{others.id}/correction")) == "prediction_not_found"
+    )
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ def test_who_is_no_superuser_makes_and_sees_their_own_tokens_only(root: User, ad
     assert ApiToken.objects.get(person=ada).name == "a script"
     assert "of root" not in browser.get(LIST).content.decode()
     theirs = ApiToken.objects.get(person=root)
-    browser.post(LIST, {"action": "revoke", "_selected_action": [theirs.pk]})
+    browser.post(LIST, {"action": "revoke", "_selected_action": [theirs.pk], "confirmed": "yes"})
     theirs.refresh_from_db()
     assert theirs.revoked_at is None
 
@@ -313,7 +313,9 @@ def test_a_token_is_revoked_in_the_admin(root: User, ada: User) -> None:
     token = ApiToken.objects.get()
     browser = Client()
     browser.force_login(root)
-    response = browser.post(LIST, {"action": "revoke", "_selected_action": [token.pk]}, follow=True)
+    response = browser.post(
+        LIST, {"action": "revoke", "_selected_action": [token.pk], "confirmed": "yes"}, follow=True
+    )
     assert "is revoked, and opens nothing any more." in response.content.decode()
     assert code_of(program.get(PREDICTIONS)) == "token_revoked"
     assert LogEntry.objects.get().change_message == "Revoked."

@@ -10,9 +10,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from classifier import registry, visitors
+from classifier import corrections, registry, visitors
+from classifier.filters import Filter
+from classifier.listing import PAGE_SIZE, Key, Listing
 from classifier.models import ModelVersion, Prediction
-from classifier.pages.history import PAGE_SIZE, page
 from classifier.tests.bundles import make_bundle
 from classifier.tests.pasts import make_prediction
 
@@ -24,7 +25,7 @@ HISTORY = "/history/"
 
 def listed(client: Client, query: str = "") -> list[UUID]:
     """The ids of the predictions on the page, in its order."""
-    response = client.get(f"{HISTORY}{query}")
+    response = client.get(f"{HISTORY}{query}", follow=True)
     assert response.status_code == 200
     found = re.findall(r'href="/predictions/([0-9a-f-]{36})/"', response.content.decode())
     return [UUID(text) for text in found]
@@ -157,11 +158,11 @@ def test_paging_keeps_the_filter(client: Client, colours: ModelVersion, visitor:
 
 
 def test_a_page_knows_whether_there_are_newer_ones(colours: ModelVersion, visitor: UUID) -> None:
-    made = make_many(colours, visitor, 3)
-    everything = Prediction.objects.all()
-    assert page(everything, before=None, after=None).newer is None
-    assert page(everything, before=made[0], after=None).newer == made[1]
-    assert page(everything, before=made[2], after=None).predictions == []
+    made = [Key(pk, 0.75) for pk in make_many(colours, visitor, 3)]
+    everything = Listing(Prediction.objects.all(), Filter())
+    assert everything.page().newer is None
+    assert everything.page(before=made[0]).newer == str(made[1].id)
+    assert everything.page(before=made[2]).predictions == []
 
 
 @pytest.mark.parametrize("count", [1, PAGE_SIZE])
@@ -188,3 +189,41 @@ def test_signed_in_it_takes_two_more_for_session_and_user(
     client.force_login(ada)
     with django_assert_num_queries(5):
         client.get(reverse("pages:history"))
+
+
+def test_what_was_not_filled_in_does_not_stand_in_the_address(
+    client: Client, colours: ModelVersion, visitor: UUID
+) -> None:
+    make_prediction(colours, visitor=visitor)
+    response = client.get(f"{HISTORY}?q=&label=red&level=&from=&sort=")
+    assert response.headers["Location"] == f"{HISTORY}?label=red"
+
+
+def test_how_it_is_shown_is_remembered_and_the_address_says_otherwise(
+    client: Client, colours: ModelVersion, visitor: UUID
+) -> None:
+    make_prediction(colours, visitor=visitor)
+    assert "<table" not in client.get(HISTORY).content.decode()
+    assert "<table" in client.get(f"{HISTORY}?view=table").content.decode()
+    assert "<table" in client.get(HISTORY).content.decode()
+    assert "<table" not in client.get(f"{HISTORY}?view=grid").content.decode()
+    assert client.cookies["history_view"].value == "grid"
+
+
+def test_a_script_gets_the_list_alone(client: Client, colours: ModelVersion, visitor: UUID) -> None:
+    make_prediction(colours, visitor=visitor)
+    headers = {"HX-Request": "true", "HX-Target": "past"}
+    content = client.get(HISTORY, headers=headers).content.decode()
+    assert 'id="past"' in content
+    assert "<html" not in content
+
+
+def test_corrected_answers_are_shown_as_such(
+    client: Client, colours: ModelVersion, visitor: UUID
+) -> None:
+    for label in ("blue", "", "red"):
+        made = make_prediction(colours, visitor=visitor, label="red")
+        corrections.correct(made, label=label, by=None, visitor=visitor)
+    content = client.get(HISTORY).content.decode()
+    for words in ("Red, corrected to Blue,", "Red, corrected to none of these,", "Red, confirmed,"):
+        assert f"Select {words}" in content

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
@@ -225,7 +225,7 @@ def test_a_storage_that_cannot_keep_the_picture_is_said_plainly(
 def test_a_body_above_the_limit_answers_413_on_a_page_of_our_own(
     client: Client, settings: Settings
 ) -> None:
-    settings.REQUEST_MAX_BYTES = 5_000
+    settings.REQUEST_MAX_BYTES = settings.API_BATCH_MAX_BYTES = 5_000
     response = send(client, bytes(6_000))
     assert response.status_code == 413
     assert "Too large" in text(response)
@@ -276,11 +276,19 @@ def test_a_user_does_not_see_what_another_user_sent(
     assert client.get(reverse(name, args=[made.id])).status_code == 200
 
 
-def test_staff_see_and_delete_what_anybody_sent(client: Client, colours: ModelVersion) -> None:
+def test_staff_see_what_anybody_sent_and_delete_it_if_they_may(
+    client: Client, colours: ModelVersion
+) -> None:
     made = make_prediction(colours, visitor=visitors.new())
-    client.force_login(User.objects.create_user("staff", is_staff=True))
-    assert "a visitor" in text(client.get(reverse("pages:prediction", args=[made.id])))
-    assert client.post(reverse("pages:delete", args=[made.id])).status_code == 302
+    page, delete = (reverse(name, args=[made.id]) for name in PAGES)
+    staff = User.objects.create_user("staff", is_staff=True)
+    client.force_login(staff)
+    assert "a visitor" in text(client.get(page))
+    assert delete not in client.get(page).content.decode()
+    assert client.post(delete).status_code == 403
+    staff.user_permissions.add(Permission.objects.get(codename="delete_prediction"))
+    assert delete in client.get(page).content.decode()
+    assert client.post(delete).status_code == 302
     assert not Prediction.objects.exists()
 
 
@@ -473,7 +481,7 @@ def test_a_wrong_address_gets_a_page_of_our_own(client: Client) -> None:
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def fail(cls: type[object]) -> None:
+    def fail(cls: type[object], wanted: str = "") -> None:
         raise RuntimeError("broken for a test")
 
     monkeypatch.setattr("classifier.pages.answers.Teacher.now", classmethod(fail))

@@ -83,11 +83,11 @@ def test_every_line_of_a_request_has_its_id(
     client: Client, console: Callable[[str], io.StringIO], name: str
 ) -> None:
     stream = console(name)
-    response = client.get("/nowhere/")
+    response = client.get("/", headers={"Host": "elsewhere.example.org"})
     request_id = response.headers["X-Request-ID"]
     logging.getLogger("classifier.worker").warning("Nobody asked.")
     *during, after = lines(stream)
-    # The line about the request; then Django says that it was not found.
+    # Django says that nobody may ask by this name; then comes the line about the request.
     assert len(during) == 2
     assert all(request_id in line for line in during)
     assert request_id not in after

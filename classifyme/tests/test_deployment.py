@@ -20,7 +20,9 @@ def services() -> dict[str, str]:
 
 
 def test_compose_brings_up_web_worker_and_postgresql() -> None:
-    assert set(services()) == {"prepare", "web", "worker", "db"}
+    assert set(services()) == {"prepare", "web", "worker", "trainer", "db"}
+    # TensorFlow is a gigabyte that serving does without.
+    assert 'profiles: ["training"]' in services()["trainer"]
     assert "image: postgres:" in services()["db"]
 
 
@@ -40,7 +42,7 @@ def test_no_secret_stands_in_the_image() -> None:
     assert {".env", ".git", "var"} <= set(ignored)
 
 
-@pytest.mark.parametrize("service", ["worker", "db"])
+@pytest.mark.parametrize("service", ["worker", "trainer", "db"])
 def test_a_service_says_how_its_health_is_seen(service: str) -> None:
     assert "healthcheck:\n      test:" in services()[service]
 

@@ -27,7 +27,7 @@ def free_port() -> int:
 class Site:
     """A running `scripts/serve.py` with folders of its own; its output goes to a file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.port = free_port()
         self.log = folder / "log"
         self.begins = len(self.output()) if self.log.exists() else 0
@@ -41,7 +41,10 @@ class Site:
             "PORT": str(self.port),
             "SECRET_KEY": "only-for-this-test",
             "STATIC_ROOT": str(folder / "static"),
+            # Its lines would come between those that are counted.
+            "TRAINING_WORKER": "false",
             "WEB_CONCURRENCY": "2",
+            **variables,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -135,7 +138,7 @@ def test_static_files_are_hashed_compressed_and_cached_for_ever(site: Site) -> N
 
 def test_a_body_that_is_too_large_is_answered_and_not_cut_off(site: Site) -> None:
     body = b"x" * 25_000_000
-    status, _, page = site.request("POST", "/", {"Content-Type": "text/plain"}, body)
+    status, _, page = site.request("POST", "/history/", {"Content-Type": "text/plain"}, body)
     assert status == 413
     assert b"</html>" in page
 
@@ -215,3 +218,27 @@ def test_a_signal_stops_all_of_it_and_a_second_start_changes_nothing(
     said = second.output()[length:]
     assert "Migrating" not in said
     assert "Collecting" not in said
+
+
+def test_a_training_worker_runs_beside_it_and_serving_goes_on_without_it(tmp_path: Path) -> None:
+    site = Site(tmp_path, TRAINING_WORKER="true", TRAINING_PYTHON=sys.executable)
+    try:
+        site.wait()
+        eventually_in(site, "takes the queues training.")
+        (worker,) = [
+            pid
+            for pid in site.descendants()
+            if b"\0training\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(worker, signal.SIGKILL)
+        eventually_in(site, "Serving goes on. To train again: make training-worker")
+        assert site.request("GET", "/")[0] == 200
+    finally:
+        assert site.stop(signal.SIGTERM) == 0
+
+
+def eventually_in(site: Site, words: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while words not in site.output():
+        assert time.monotonic() < deadline, site.output()
+        time.sleep(0.1)

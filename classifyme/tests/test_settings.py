@@ -114,6 +114,7 @@ def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
         ("LOG_FORMAT", "xml"),
         ("URL_FETCHING", "sometimes"),
         ("URL_FETCHING_SECONDS", "0"),
+        ("REVIEW_RANDOM_SHARE", "2"),
     ],
 )
 def test_nonsense_stops_the_start_and_names_the_variable(name: str, value: str) -> None:

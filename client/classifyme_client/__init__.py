@@ -5,6 +5,7 @@ from .errors import ApiError, NotAnswered
 from .types import (
     Correction,
     CorrectionMade,
+    Explanation,
     Label,
     MeasuredLevel,
     Metrics,
@@ -12,6 +13,7 @@ from .types import (
     Picture,
     Prediction,
     Probability,
+    Region,
     Timings,
     Version,
 )
@@ -21,6 +23,7 @@ __all__ = [
     "Client",
     "Correction",
     "CorrectionMade",
+    "Explanation",
     "Label",
     "MeasuredLevel",
     "Metrics",
@@ -29,6 +32,7 @@ __all__ = [
     "Picture",
     "Prediction",
     "Probability",
+    "Region",
     "Timings",
     "Version",
 ]

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from .errors import ApiError, NotAnswered
-from .types import CorrectionMade, Model, Prediction, Version
+from .types import CorrectionMade, Explanation, Model, Prediction, Version
 
 # A picture: a file, its bytes, or the URL of one.
 type Source = Path | bytes | str
@@ -159,6 +159,12 @@ class Client:
         address = f"/api/v1/predictions/{_id(id)}"
         return Prediction.from_json(self._send("GET", address, params=_query(top=top)).json())
 
+    def explain(self, prediction: Prediction | UUID | str, label: str | None = None) -> Explanation:
+        """Say why: which places of the picture spoke for a label, the predicted one unless told."""
+        address = f"/api/v1/predictions/{_id(prediction)}/explanation"
+        answer = self._send("GET", address, params=_query(label=label))
+        return Explanation.from_json(answer.json())
+
     def delete(self, prediction: Prediction | UUID | str) -> None:
         """Delete a prediction and its picture, for good."""
         self._send("DELETE", f"/api/v1/predictions/{_id(prediction)}")
@@ -167,6 +173,10 @@ class Client:
         """Say what the picture shows: a label's key, or None for none of the labels."""
         address = f"/api/v1/predictions/{_id(prediction)}/correction"
         return CorrectionMade.from_json(self._post(address, {}, {"json": {"label": label}}).json())
+
+    def take_back(self, prediction: Prediction | UUID | str) -> None:
+        """Take back all that the person said of the picture."""
+        self._send("DELETE", f"/api/v1/predictions/{_id(prediction)}/correction")
 
     # --- Models ---------------------------------------------------------------------------------
 

@@ -147,6 +147,46 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Region:
+    """In pixels of the upright picture; larger than it where it was seen with a border."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Grad-CAM: which places of the picture spoke for a label.
+
+    `map` is rows of numbers, 0 to 1, over the `region` of a picture of `width` by `height` pixels.
+    """
+
+    prediction: UUID
+    label: str
+    name: str
+    probability: float
+    map: tuple[tuple[float, ...], ...]
+    region: Region
+    width: int
+    height: int
+
+    @classmethod
+    def from_json(cls, value: Json) -> Explanation:
+        return cls(
+            prediction=UUID(value["prediction"]),
+            label=value["label"],
+            name=value["name"],
+            probability=value["probability"],
+            map=tuple(tuple(row) for row in value["map"]),
+            region=_of(Region, value["region"]),
+            width=value["picture"]["width"],
+            height=value["picture"]["height"],
+        )
+
+
+@dataclass(frozen=True)
 class MeasuredLevel:
     """What the answers of a confidence level were worth on the test split."""
 

@@ -3,8 +3,9 @@
 const TOAST_SECONDS = 7;
 
 // Say something for a while at the foot of the window. `undo` is { label, run }: a button that takes
-// it back; the toast stays while the pointer or the focus is on it.
-export function toast(text, { undo } = {}) {
+// it back; the toast stays while the pointer or the focus is on it. `gone` is called when it goes
+// without that button, by itself or closed.
+export function toast(text, { undo, gone } = {}) {
   const line = document.createElement("div");
   line.className = "toast-line";
   const words = document.createElement("p");
@@ -15,12 +16,17 @@ export function toast(text, { undo } = {}) {
     clearTimeout(timer);
     line.remove();
   };
+  const end = () => {
+    if (!line.isConnected) return;
+    close();
+    gone?.();
+  };
   if (undo) line.append(button(undo.label ?? "Undo", () => { close(); undo.run(); }));
-  const cross = button("\u2715", close);
+  const cross = button("\u2715", end);
   cross.className = "toast-close";
   cross.setAttribute("aria-label", "Close");
   line.append(cross);
-  const wait = () => { timer = setTimeout(close, TOAST_SECONDS * 1000); };
+  const wait = () => { timer = setTimeout(end, TOAST_SECONDS * 1000); };
   for (const event of ["pointerenter", "focusin"]) line.addEventListener(event, () => clearTimeout(timer));
   for (const event of ["pointerleave", "focusout"]) line.addEventListener(event, wait);
   document.getElementById("toasts").append(line);

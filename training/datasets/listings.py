@@ -31,6 +31,8 @@ _PICTURES = {
     "", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg",
     ".png", ".tif", ".tiff", ".webp",
 }  # fmt: skip
+# Where an export of labels puts pictures that show none of the labels: no class to learn.
+NONE_FOLDER = "none-of-these"
 _LITTER = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"}
 _ENCRYPTED = 0x1  # general purpose bit 0 of a zip's member (APPNOTE.TXT 4.4.4)
 
@@ -133,10 +135,13 @@ def _is_litter(path: PurePosixPath) -> bool:
 def _without_strangers(files: list[File]) -> tuple[list[File], list[Skipped]]:
     pictures, strangers = [], []
     for file in files:
-        if file.path.suffix.lower() in _PICTURES:
-            pictures.append(file)
-        else:
+        if file.path.suffix.lower() not in _PICTURES:
             strangers.append(Skipped(str(file.path), "Its name is not a picture's.", "ignored"))
+        elif NONE_FOLDER in file.path.parts[:-1]:
+            reason = "It was said to show none of the labels."
+            strangers.append(Skipped(str(file.path), reason, "ignored"))
+        else:
+            pictures.append(file)
     return pictures, strangers
 
 

@@ -213,12 +213,13 @@ class Settings:
         return dataclasses.replace(self, **values)
 
     def _parsed(self, name: str, text: str) -> Any:
-        known = {item.name for item in dataclasses.fields(self)}
+        known = {item.name: str(item.type) for item in dataclasses.fields(self)}
         if name not in known:
             raise BadSetting(
                 f"Expected one of the settings {', '.join(sorted(known))}. Received: {name}"
             )
-        kind = type(getattr(self, name))
+        # By its annotation: a recipe may write 15 for what may be 15.5 as well.
+        kind = {"int": int, "float": float, "bool": bool}.get(known[name], str)
         if kind is bool:
             return _parsed_bool(name, text)
         try:

@@ -95,3 +95,12 @@ def test_areas_are_left_out_where_one_of_two_labels_does_not_occur() -> None:
 def test_nothing_and_what_does_not_fit_is_refused(images: int) -> None:
     with pytest.raises(ValueError, match=f"Received: .* for {images}"):
         evaluation.evaluate(PROBABILITIES[: min(images, 2)], LABELS[:images], KEYS, {})
+
+
+def test_the_bins_of_the_reliability_diagram_give_the_calibration_error(
+    measured: evaluation.Evaluation,
+) -> None:
+    bins = measured.as_json()["reliability"]
+    gaps = [each["images"] * abs(each["accuracy"] - each["confidence"]) for each in bins]
+    assert [each["images"] for each in bins] == [1, 2, 1]
+    assert sum(gaps) / 4 == pytest.approx(measured.ece)

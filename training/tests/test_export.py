@@ -133,5 +133,7 @@ def test_a_frozen_mobilenet_v2_is_the_same_network_in_both_files(tmp_path: Path)
     assert len(kernels) > 50
     assert all(np.array_equal(kernel, kernel.astype(np.float16)) for kernel in kernels)
     # Without layout changes between the layers, which would cost more than the layers.
-    nodes = [node.op_type for node in onnx.load(bundle.file("serve")).graph.node]
+    # One stands behind the answer: nobody who asks for that alone waits for it.
+    graph = onnx.load(bundle.file("serve")).graph
+    nodes = [node.op_type for node in graph.node if "features" not in node.output]
     assert nodes.count("Transpose") <= 2

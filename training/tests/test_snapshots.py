@@ -83,6 +83,20 @@ def test_it_freezes_the_latest_word_on_every_picture(shown: list[Prediction], st
         assert how[prediction.upload_id] == ("confirmed" if right else "corrected")
 
 
+def test_what_was_taken_back_is_not_in_it(shown: list[Prediction], staff: User) -> None:
+    overruled = corrections.correct(shown[0], label="blue", by=staff)
+    corrections.withdraw(overruled, by=staff)
+    only = shown[1].correction()
+    assert only is not None
+    corrections.withdraw(only, by=staff)
+
+    snapshot = snapshots.freeze("june", shown[0].version.model, by=staff)
+
+    assert snapshot.counts == {"red": 7, "green": 6, "blue": 7}
+    assert snapshot.pictures.get(upload=shown[0].upload).label == "red"
+    assert not snapshot.pictures.filter(upload=shown[1].upload).exists()
+
+
 def test_later_corrections_do_not_change_it(
     shown: list[Prediction], staff: User, tmp_path: Path
 ) -> None:

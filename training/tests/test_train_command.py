@@ -88,7 +88,10 @@ def test_it_trains_reports_registers_and_activates_and_can_be_reproduced(
     train: Train, roots: Path, settings: Settings
 ) -> None:
     folder = roots / "out"
-    printed = train("baseline_cnn", "--smoke", "--output", str(folder), "--activate")
+    printed = train(
+        *("baseline_cnn", "--smoke", "--output", str(folder), "--activate"),
+        *("--override-gate", "--reason", "a smoke run"),
+    )
 
     bundle = Bundle.open(folder / "bundle")
     bundle.verify()

@@ -1,6 +1,7 @@
 """manage.py benchmark_runtimes: which engine, with which options, is the best one here."""
 
 import json
+import statistics
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,9 @@ TRIED: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 # Medians of one machine differ by as much from run to run; what is nearer than this is a tie.
 TIE = 1.03
+# Where the same setting differs by more than this from round to round, something else runs here.
+BUSY = 1.3
+MOST_ROUNDS = 100
 COLUMNS = (
     "RUNTIME", "OPTIONS", "THREADS", "CALLERS", "BATCH", "MEDIAN MS", "10-90 %", "IMAGES/S",
     "LOAD MS", "MB", "GOLDEN",
@@ -92,7 +96,14 @@ class Command(BaseCommand):
             type=seconds,
             default=1.0,
             metavar="S",
-            help="How long each line of the table is measured. Default: 1.",
+            help="How long each line of the table is measured in a round. Default: 1.",
+        )
+        parser.add_argument(
+            "--rounds",
+            type=rounds,
+            default=3,
+            metavar="N",
+            help="How often all of them are measured, one after the other. Default: 3.",
         )
         parser.add_argument(
             "--threads",
@@ -118,27 +129,46 @@ class Command(BaseCommand):
         cores = arguments.cores()
         threads = options["threads"] or tuple(sorted({1, cores}))
         setups = list(plan(threads, cores, options["batch_sizes"], options["seconds"]))
-        measured = list(self._measure(bundle.root, setups, quiet=options["verbosity"] == 0))
+        measured = self._measure(
+            bundle.root, setups, options["rounds"], quiet=options["verbosity"] == 0
+        )
         if options["json"]:
             found = [{"setup": asdict(m.setup), "figures": asdict(m.figures)} for m in measured]
             self.stdout.write(json.dumps(found, indent=1))
             return
-        self.stdout.write(f"{version} on {cores} cores, {options['seconds']:g} s a line\n\n")
+        each_line = f"{options['rounds']} x {options['seconds']:g} s a line"
+        self.stdout.write(f"{version} on {cores} cores, {each_line}\n\n")
         rows = [row for each in measured for row in each.rows()]
         self.stdout.write(table([COLUMNS, *(_filled(row) for row in rows)]))
         self.stdout.write("")
         for line in recommended(measured):
             self.stdout.write(line)
 
-    def _measure(self, root: Path, setups: list[Setup], *, quiet: bool) -> Iterator[Measured]:
-        for number, setup in enumerate(setups, start=1):
-            yield Measured(setup, stopwatch.in_new_process(root, setup))
-            if not quiet and self.stderr.isatty():
-                self.stderr.write(
-                    f"\x1b[2K{number} of {len(setups)} measured", style_func=str, ending="\r"
-                )
-        if not quiet and self.stderr.isatty():
+    def _measure(
+        self, root: Path, setups: list[Setup], rounds: int, *, quiet: bool
+    ) -> list[Measured]:
+        """Measure all setups in each round: what slows the machine for a while slows them all."""
+        shown = not quiet and self.stderr.isatty()
+        found: list[list[Figures]] = [[] for _ in setups]
+        for number in range(rounds * len(setups)):
+            which = number % len(setups)
+            found[which].append(stopwatch.in_new_process(root, setups[which]))
+            if shown:
+                said = f"\x1b[2K{number + 1} of {rounds * len(setups)} measured"
+                self.stderr.write(said, style_func=str, ending="\r")
+        if shown:
             self.stderr.write("\x1b[2K", style_func=str, ending="")
+        return [
+            Measured(setup, stopwatch.merged(figures))
+            for setup, figures in zip(setups, found, strict=True)
+        ]
+
+
+def rounds(text: str) -> int:
+    """Parse a number of rounds from 1 to `MOST_ROUNDS`."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_ROUNDS):
+        raise ArgumentTypeError(f"expected 1 to {MOST_ROUNDS} rounds. Received: {text!r}")
+    return int(text)
 
 
 def seconds(text: str) -> float:
@@ -189,8 +219,9 @@ def plan(
 def recommended(measured: Sequence[Measured]) -> Iterator[str]:
     """Yield the lines for .env: for one picture at a time, and for many at once.
 
-    Only what has proven itself is recommended; of what is as good as the best (`TIE`), the first,
-    which is the simplest.
+    Only what has proven itself is recommended; of what is as good as the best, the first, which is
+    the simplest. As good is what differs by less than `TIE`, or than one setting from round to
+    round; on a machine where that is a lot nothing is recommended.
     """
     proven = [
         (each.setup, timing)
@@ -201,11 +232,18 @@ def recommended(measured: Sequence[Measured]) -> Iterator[str]:
     if not proven:
         yield "No runtime proved itself with this version: nothing is recommended."
         return
+    tie = max(TIE, statistics.median(timing.scatter for _, timing in proven))
+    if tie > BUSY:
+        yield (
+            f"One setting differs by {tie - 1:.0%} from round to round: something else runs on "
+            "this machine. Nothing is recommended; try again when it is idle."
+        )
+        return
     alone = [(setup, timing) for setup, timing in proven if setup.callers == 1]
     smallest = min(timing.batch_size for _, timing in alone)
     one = [(setup, timing) for setup, timing in alone if timing.batch_size == smallest]
     quickest = min(timing.median for _, timing in one)
-    setup, timing = next(pair for pair in one if pair[1].median <= quickest * TIE)
+    setup, timing = next(pair for pair in one if pair[1].median <= quickest * tie)
     yield f"# One picture at a time, nobody else asking: {timing.median:.2f} ms"
     yield from _lines(setup)
     # `classify` and the web server bring threads of their own, and give an inference one core.
@@ -213,7 +251,7 @@ def recommended(measured: Sequence[Measured]) -> Iterator[str]:
     if not single:
         return
     best = max(timing.images_per_second for _, timing in single)
-    setup, timing = next(pair for pair in single if pair[1].images_per_second * TIE >= best)
+    setup, timing = next(pair for pair in single if pair[1].images_per_second * tie >= best)
     yield f"# Bulk, and a web server under load: {timing.images_per_second:,.0f} images/s"
     yield from _lines(setup)
     yield f"BULK_THREADS={setup.callers}"

@@ -8,7 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from classifier import tasks
-from classifier.worker import LOST, Worker
+from classifier.labels import sweeping
+from classifier.worker import LOST, Worker, chores_of
 
 
 def seconds(text: str) -> float:
@@ -24,7 +25,9 @@ def seconds(text: str) -> float:
 
 class Command(BaseCommand):
     help = (
-        "Run background tasks: carry pictures to the cloud, delete them there. "
+        "Run background tasks: carry pictures to the cloud, delete them there, write exports and "
+        "take imports of labels over; with --queue "
+        "training, in the environment that trains, what was requested in the admin. "
         "Ctrl-C or SIGTERM stops it after the task of the moment."
     )
 
@@ -59,7 +62,10 @@ class Command(BaseCommand):
             interval=options["interval"],
             lost_after=timedelta(seconds=options["lost_after"]),
             batch=options["batch"],
-            chores=[tasks.enqueue_forgotten] if "default" in queues else [],
+            chores=[
+                *([tasks.enqueue_forgotten, sweeping.sweep] if "default" in queues else []),
+                *chores_of(queues),
+            ],
         )
         try:
             with worker.stopped_by_signals():

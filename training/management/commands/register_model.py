@@ -55,6 +55,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--activate", action="store_true", help="Let it serve at once.")
         arguments.add_who_and_why(parser)
+        arguments.add_override(parser)
         keras = parser.add_argument_group("for a .keras file")
         keras.add_argument("--name", help="The registered model it is a version of, e.g. cifar10.")
         keras.add_argument("--title", help="The words people read for that model.")
@@ -108,7 +109,11 @@ class Command(BaseCommand):
         by = arguments.user_named(options["by"])
         with bundle_folder(options) as folder:
             version: ModelVersion = registry.register(
-                folder, activate=options["activate"], by=by, reason=options["reason"]
+                folder,
+                activate=options["activate"],
+                by=by,
+                reason=options["reason"],
+                override=options["override_gate"],
             )
         active = " and active" if version.is_active else ""
         sentence = f"{version} is registered{active}. Digest: {version.bundle_digest[:12]}"

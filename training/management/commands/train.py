@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 
+from classifier.management import arguments
 from training import orders, sessions
 from training.management.environment import require_keras
 from training.orders import Order, Session, SessionError
@@ -51,8 +52,12 @@ class Command(BaseCommand):
             "--register", action="store_true", help="register the result as a new version"
         )
         parser.add_argument(
-            "--activate", action="store_true", help="register it and let it serve at once"
+            "--activate",
+            action="store_true",
+            help="register it and let it serve at once, if its model's activation gate lets it",
         )
+        parser.add_argument("--reason", default="", help="why it is activated, for the record")
+        arguments.add_override(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["list"]:
@@ -61,12 +66,19 @@ class Command(BaseCommand):
         if not options["recipe"]:
             sentence = f"Expected a recipe: {', '.join(recipes.names())}. Received: none"
             raise CommandError(sentence, returncode=2)
+        if options["override_gate"] and not options["reason"].strip():
+            raise CommandError("Expected --reason with --override-gate.", returncode=2)
         require_keras()
         with as_command_errors(options["recipe"]) as stoppable, self._prepared(options) as session:
             stoppable.append(session)
             result = run(self, session)
             if options["register"] or options["activate"]:
-                version = sessions.register(result, activate=options["activate"])
+                version = sessions.register(
+                    result,
+                    activate=options["activate"],
+                    reason=options["reason"],
+                    override=options["override_gate"],
+                )
                 self.stdout.write(f"Registered as {version}.")
                 if options["activate"]:
                     self.stdout.write(f"{version} is active.")

@@ -1,0 +1,115 @@
+"""What a person reads before choosing: a recipe's own words, and what each setting is. Pure."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.datasets import cifar10, front_back, tables
+from training.recipes import recipe as recipes
+from training.recipes.recipe import Recipe, Settings
+
+KINDS = ("", ".zip", *tables.SUFFIXES)
+LONGEST_NAME = 200
+# What most people change; the others are folded away.
+USUAL = ("epochs", "batch_size", "learning_rate", "patience", "validation")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A recipe in words: its title, its docstring's first paragraph, and the rest of it."""
+
+    recipe: Recipe
+    summary: str
+    more: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Settings that belong together, each with a sentence on what it is."""
+
+    title: str
+    settings: tuple[tuple[str, str], ...]
+
+
+def described() -> list[Described]:
+    """Return every recipe in words, sorted by name."""
+    return [describe(recipes.find(name)) for name in recipes.names()]
+
+
+def describe(recipe: Recipe) -> Described:
+    module = importlib.import_module(f"training.recipes.{recipe.name}")
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(module.__doc__ or recipe.title))
+    plain = [_plain(text) for text in paragraphs if not text.startswith(" ")]
+    return Described(recipe, plain[0], tuple(plain[1:]))
+
+
+@functools.cache
+def explained() -> tuple[Group, ...]:
+    """Return the settings in groups, as the docstring of `Settings` has them."""
+    groups: list[tuple[str, list[str]]] = []
+    for line in inspect.cleandoc(Settings.__doc__ or "").splitlines():
+        if line and not line.startswith(" "):
+            groups.append((line, []))
+        elif line.strip() and groups:
+            groups[-1][1].append(line)
+    return tuple(
+        Group(title.partition(" (")[0], items)
+        for title, lines in groups
+        if (items := _items(lines))
+    )
+
+
+def _items(lines: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    items: list[tuple[list[str], str]] = []
+    for line in lines:
+        match = re.match(r"    ([a-z0-9_, ]+): (.*)", line)
+        if match and not line.startswith("     "):
+            items.append((match[1].split(", "), match[2]))
+        elif items:
+            names, text = items[-1]
+            items[-1] = (names, f"{text} {line.strip()}")
+    return tuple((name, _sentence(text)) for names, text in items for name in names)
+
+
+def _sentence(text: str) -> str:
+    # A setting's value stays as it is written.
+    return _plain(text) if text.startswith("`") else text[:1].upper() + _plain(text)[1:]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("`", "").split())
+
+
+def is_here(recipe: Recipe, root: Path) -> bool:
+    """Whether the recipe's own data lie under DATASETS_ROOT; drawn ones always do."""
+    source = recipe.dataset.partition(":")[0]
+    if source == front_back.NAME:
+        return True
+    if source == cifar10.NAME:
+        return cifar10.prepared_file(root).is_file()
+    return bool(source) and any((root / f"{source}{kind}").exists() for kind in KINDS)
+
+
+def kept(root: Path) -> list[str]:
+    """Return the folders, zips and tables under DATASETS_ROOT that may be trained on, by name.
+
+    Nothing deeper and nothing hidden: what is chosen in a browser is one of these names, never a
+    path of the server.
+    """
+    try:
+        found = sorted(root.iterdir())
+    except OSError:
+        return []
+    return [path.name for path in found if len(path.name) <= LONGEST_NAME and _may_be_data(path)]
+
+
+def _may_be_data(path: Path) -> bool:
+    if path.name.startswith((".", "_")):
+        return False
+    return path.is_dir() or path.suffix.lower() in (".zip", *tables.SUFFIXES)

@@ -34,7 +34,7 @@ PERSON, PASSWORD = "ada", "an-engine-of-1843"
 START_SECONDS = 60
 DESK, PHONE = (1280, 860), (390, 844)
 # What the documents show, by the name of its file.
-SHOWN = ("classify", "history-dark", "review", "admin")
+SHOWN = ("cards", "history-dark", "review", "admin", "why")
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,11 @@ def take(url: str, out: Path, wanted: Sequence[str]) -> None:
             page.goto(url)
             send(page, samples()[:1], 2_500)
             shoot(page, out, "classify")
+        if not wanted or "why" in wanted:
+            page.goto(f"{url}/predictions/{prediction}/")
+            page.get_by_text("Why?", exact=True).click()
+            page.wait_for_timeout(1_500)
+            shoot(page, out, "why")
         version, previous = versions(page, url)
         state = page.context.storage_state()
         for look in looks(prediction, version, previous):

@@ -77,19 +77,17 @@ class Migration(migrations.Migration):
             model_name="prediction",
             name="margin",
             field=models.FloatField(
-                default=1.0,
+                db_default=1.0,
                 editable=False,
                 help_text="By how much the label was more probable than the next, 0 to 1.",
             ),
-            preserve_default=False,
         ),
         migrations.AddField(
             model_name="prediction",
             name="lot",
             field=models.PositiveIntegerField(
-                default=0, editable=False, help_text="Random, below 2 to the power of 31."
+                db_default=0, editable=False, help_text="Random, below 2 to the power of 31."
             ),
-            preserve_default=False,
         ),
         migrations.AddField(
             model_name="prediction",

@@ -43,7 +43,7 @@ training-worker: training-env ## Run what trains from the admin; `make run` does
 	@$(TRAINING) manage.py migrate --verbosity 0
 	@$(TRAINING) manage.py worker --queue training
 
-bench: training-env ## Measure decoding and inference on this machine
+bench: training-env ## Measure what docs/benchmarks.md tells, and its peers, on this machine
 	@$(TRAINING) -m benchmarks $(ARGS)
 
 screenshots: training-env ## Take the pictures of the pages that the documents show

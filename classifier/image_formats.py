@@ -98,6 +98,19 @@ _MARKUP_WITHIN = 4096
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _MAX_PROFILE_BYTES = 8_000_000
 
+# The ending of a file's name by its media type; for all that the decoder accepts.
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/tiff": "tiff",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heic",
+}
+
 _JPEG_MARKER = re.compile(b"\xff+([\x01-\xfe])")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and the restarts have no length
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9

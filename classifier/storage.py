@@ -27,22 +27,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, default_storage, storages
 
+from classifier.image_formats import EXTENSIONS
 from classifier.models import StorageState, Upload
 
 logger = logging.getLogger(__name__)
 
-# The media types that the decoder accepts, and the formats' names at Cloudinary.
-EXTENSIONS = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/tiff": "tiff",
-    "image/avif": "avif",
-    "image/heic": "heic",
-    "image/heif": "heic",
-}
 # No setting allows a larger picture (IMAGE_MAX_BYTES); an answer that goes on is cut off here.
 DOWNLOAD_MAX_BYTES = 500_000_000
 DOWNLOAD_MEMORY_BYTES = 2_500_000

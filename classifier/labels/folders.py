@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from classifier.bulk import folders
+from classifier.image_formats import EXTENSIONS
 from classifier.labels.labelled import Labelled
 
 # What training passes over when it reads such a zip: no class, though the pictures are there.
@@ -15,17 +16,6 @@ _DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{name}{n}" for name in ("com", "lpt") for n in range(10)
 }
 _LONGEST_STEM = 100  # bytes
-_ENDINGS = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/tiff": "tiff",
-    "image/avif": "avif",
-    "image/heic": "heic",
-    "image/heif": "heic",
-}
 
 
 class ClassFolders:
@@ -48,7 +38,7 @@ class ClassFolders:
         # The id makes it unique without remembering a million names, and tells whose it is.
         stem = PurePosixPath(folders.clean(row.file_name)).stem
         stem = stem.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
-        ending = _ENDINGS.get(row.media_type, "bin")
+        ending = EXTENSIONS.get(row.media_type, "bin")
         return f"{folder}/{_no_device(stem)}-{row.upload.hex}.{ending}"
 
     def _folder(self, row: Labelled) -> str | None:

@@ -24,17 +24,10 @@ from classifier.models import Prediction
 from classifier.pages import asking, samples
 from classifier.pages.answers import Answer, SideBySide, Teacher
 from classifier.pages.asking import Asked, Refused
+from classifier.pages.request import Request
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django_htmx.middleware import HtmxDetails
-
-    class Request(HttpRequest):
-        htmx: HtmxDetails
-        user: User
-
-else:
-    Request = HttpRequest
 
 # What the page's script imports: asked for at once, not one after the other.
 MODULES = (

@@ -16,17 +16,10 @@ from django.views.decorators.http import require_POST
 from classifier import corrections, visitors
 from classifier.corrections import NONE_OF_THESE, CorrectionRefused
 from classifier.models import Correction, Prediction
+from classifier.pages.request import Request
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django_htmx.middleware import HtmxDetails
-
-    class Request(HttpRequest):
-        htmx: HtmxDetails
-        user: User
-
-else:
-    Request = HttpRequest
 
 NONE_WORDS = "None of these"
 # With more labels than these one finds the right one by typing.

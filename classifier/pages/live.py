@@ -22,7 +22,8 @@ from classifier.api import catalogue
 from classifier.models import Prediction
 from classifier.pages import asking
 from classifier.pages.answers import Answer, Teacher
-from classifier.pages.classifying import FAILURES, Request, status_of
+from classifier.pages.classifying import FAILURES, status_of
+from classifier.pages.request import Request
 
 # So many classes are told of each frame.
 TOP = 5

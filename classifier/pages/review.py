@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -28,16 +28,8 @@ from classifier.imaging import BROWSER_FORMATS
 from classifier.models import RegisteredModel
 from classifier.pages.answers import Answer
 from classifier.pages.correcting import FEW_LABELS, NONE_WORDS, Person
+from classifier.pages.request import Request
 from classifier.reviewing import Card, Progress, Reviewer, ReviewRefused
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-    class Request(HttpRequest):
-        user: User
-
-else:
-    Request = HttpRequest
 
 # A window has so many pictures at hand, and may ask for no more.
 AHEAD = 6

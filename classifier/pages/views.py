@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.contrib import messages
@@ -20,17 +19,7 @@ from classifier.models import Prediction, PredictionQuerySet, Upload
 from classifier.pages import history as past
 from classifier.pages import pictures
 from classifier.pages.answers import Answer, SideBySide
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-    from django_htmx.middleware import HtmxDetails
-
-    class Request(HttpRequest):
-        htmx: HtmxDetails
-        user: User
-
-else:
-    Request = HttpRequest
+from classifier.pages.request import Request
 
 # So many answers about one picture stand beside each other on its page, the newest.
 MOST_ANSWERS = 12

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
@@ -18,15 +17,7 @@ from classifier.explanations import Refusal, Unexplained
 from classifier.models import Prediction
 from classifier.pages import pictures
 from classifier.pages.answers import Answer, Bar
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-    class Request(HttpRequest):
-        user: User
-
-else:
-    Request = HttpRequest
+from classifier.pages.request import Request
 
 STATUS_OF_REFUSAL: Mapping[Refusal, int] = {
     Refusal.UNKNOWN_LABEL: 400,

@@ -5,15 +5,14 @@ from uuid import UUID
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
 from playwright.sync_api import Browser, Page
 from pytest_django.live_server_helper import LiveServer
 
 from classifier import classification, corrections
 from classifier.models import ModelVersion, Prediction
 from classifier.tests.bundles import picture
+from classifier.tests.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -69,17 +68,14 @@ def complaints(page: Page, url: str) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_breaks_a_rule_of_accessibility(
-    chromium: Browser, live_server: LiveServer, client: Client, ids: dict[str, UUID], scheme: str
+    chromium: Browser, live_server: LiveServer, ids: dict[str, UUID], scheme: str
 ) -> None:
     context = chromium.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})  # type: ignore[arg-type]
     page = context.new_page()
     found: list[str] = []
     for path in OPEN:
         found += complaints(page, f"{live_server.url}{path}")
-    client.force_login(User.objects.get(username="ada"))
-    session = client.cookies[settings.SESSION_COOKIE_NAME].value
-    cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}
-    context.add_cookies([cookie])  # type: ignore[list-item]
+    sign_in(context, live_server.url, User.objects.get(username="ada"))
     for path in (*OWN, *ADMIN):
         found += complaints(page, live_server.url + path.format(**ids))
     context.close()

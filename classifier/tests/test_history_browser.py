@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from classifier import listing
 from classifier.models import Correction, ModelVersion, Prediction
 from classifier.tests.pasts import make_prediction
+from classifier.tests.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -41,18 +40,8 @@ def plain_page(chromium: Browser) -> Iterator[Page]:
     context.close()
 
 
-def sign_in(context: BrowserContext, address: str) -> None:
-    """Be ada in this browser."""
-    client = Client()
-    client.force_login(User.objects.get(username="ada"))
-    key = client.cookies[settings.SESSION_COOKIE_NAME].value
-    # The cookie of an address with a path would be sent to that path alone.
-    origin = address.removesuffix("/history/")
-    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": key, "url": origin}])
-
-
 def test_a_person_finds_pictures_and_goes_back_and_forth(page: Page, past: str) -> None:
-    sign_in(page.context, past)
+    sign_in(page.context, past.removesuffix("/history/"), User.objects.get(username="ada"))
     page.goto(past)
     prints = page.locator(".print")
     expect(prints).to_have_count(24)
@@ -93,7 +82,7 @@ def test_a_search_that_finds_nothing_near_goes_on_by_itself(
 ) -> None:
     for name, rows in (("FIRST_LOOK", 2), ("LOOK", 4), ("FAR_LOOK", 5)):
         monkeypatch.setattr(listing, name, rows)
-    sign_in(page.context, past)
+    sign_in(page.context, past.removesuffix("/history/"), User.objects.get(username="ada"))
     page.goto(f"{past}?q=oto-03")
     expect(page.locator(".print")).to_have_count(1)
     expect(page.locator(".print")).to_contain_text("photo-03.png")
@@ -106,7 +95,7 @@ def test_a_search_that_finds_nothing_near_goes_on_by_itself(
 def test_pictures_are_chosen_by_keyboard_and_corrected_and_that_is_undone(
     page: Page, past: str
 ) -> None:
-    sign_in(page.context, past)
+    sign_in(page.context, past.removesuffix("/history/"), User.objects.get(username="ada"))
     page.goto(past)
     bar = page.get_by_role("group", name="With the selected pictures")
     expect(bar).to_be_hidden()
@@ -136,7 +125,7 @@ def test_pictures_are_chosen_by_keyboard_and_corrected_and_that_is_undone(
 
 
 def test_deleting_waits_until_nobody_undoes_it(page: Page, past: str) -> None:
-    sign_in(page.context, past)
+    sign_in(page.context, past.removesuffix("/history/"), User.objects.get(username="ada"))
     page.goto(past)
     ticks = page.get_by_role("checkbox", name="Select")
     ticks.nth(0).check()
@@ -163,7 +152,7 @@ def test_without_javascript_pictures_are_chosen_corrected_and_deleted(
     plain_page: Page, past: str
 ) -> None:
     page = plain_page
-    sign_in(page.context, past)
+    sign_in(page.context, past.removesuffix("/history/"), User.objects.get(username="ada"))
     page.goto(past)
     page.get_by_label("Search").fill("photo-1")
     page.get_by_role("button", name="Filter").click()

@@ -17,12 +17,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from classifier.labels import exports, imports, keeping, taking, writing
 from classifier.models import Correction, Export, Import, Label, ModelVersion, WorkerHeartbeat
 from classifier.tests.labels import make_many, say, staff
 from classifier.tests.pasts import make_prediction
+from classifier.tests.signing_in import sign_in
 from classifier.transfers import State
 
 if TYPE_CHECKING:
@@ -281,13 +282,6 @@ def test_a_forged_request_changes_nothing(db: None, name: str) -> None:
     assert Client().get(path).status_code == 405
 
 
-def sign_in(context: BrowserContext, live_server: LiveServer, person: User) -> None:
-    client = Client()
-    client.force_login(person)
-    cookie = client.cookies["sessionid"].value
-    context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
-
-
 @pytest.mark.browser
 @pytest.mark.usefixtures("large")
 def test_a_person_exports_corrects_the_file_and_brings_it_back(
@@ -295,7 +289,7 @@ def test_a_person_exports_corrects_the_file_and_brings_it_back(
 ) -> None:
     ada = User.objects.create_user("ada")
     made = [make_prediction(colours, owner=ada, filename=f"{at}.png") for at in range(3)]
-    sign_in(page.context, live_server, ada)
+    sign_in(page.context, live_server.url, ada)
     page.goto(f"{live_server.url}{PAGE}")
     page.get_by_label("All", exact=True).check()
     page.get_by_role("button", name="Export", exact=True).click()
@@ -341,7 +335,7 @@ def test_all_of_it_works_without_javascript(
     say([make_prediction(colours, owner=ada)], "blue")
     assert page.context.browser is not None
     context = page.context.browser.new_context(java_script_enabled=False)
-    sign_in(context, live_server, ada)
+    sign_in(context, live_server.url, ada)
     plain = context.new_page()
     plain.goto(f"{live_server.url}{PAGE}")
     plain.get_by_label("Zip of class folders").check()

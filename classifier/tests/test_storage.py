@@ -19,6 +19,7 @@ from PIL import Image
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from classifier import checks, storage
+from classifier.image_formats import EXTENSIONS
 from classifier.models import StorageState, Upload
 from classifier.storage import CloudinaryStorage
 from classifier.tests.cloudinary_server import DROP, STALL, CloudinaryServer
@@ -73,7 +74,7 @@ def test_a_kept_picture_has_a_random_name_in_shards(media_root: Path) -> None:
         assert (media_root / key).read_bytes() == PICTURE
 
 
-@pytest.mark.parametrize(("media_type", "extension"), storage.EXTENSIONS.items())
+@pytest.mark.parametrize(("media_type", "extension"), EXTENSIONS.items())
 def test_the_key_ends_as_the_decoded_format_does(media_type: str, extension: str) -> None:
     assert storage.new_key(media_type).endswith(f".{extension}")
 

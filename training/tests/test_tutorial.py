@@ -12,7 +12,6 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.test import Client
 from PIL import Image
 from playwright.sync_api import FilePayload, Page, expect
 from pytest_django.live_server_helper import LiveServer
@@ -20,6 +19,7 @@ from pytest_django.live_server_helper import LiveServer
 from classifier import registry, serving
 from classifier.models import Correction, ModelVersion, RegisteredModel
 from classifier.tests.bundles import COLOURS, make_bundle, picture
+from classifier.tests.signing_in import sign_in
 from training.models import DatasetSnapshot, TrainingRun
 from training.tests.workers import PATIENCE_SECONDS, training_worker
 
@@ -36,10 +36,7 @@ def site(live_server: LiveServer, page: Page, tmp_path: Path) -> Iterator[str]:
     cache.clear()
     registry.register(make_bundle(tmp_path / "colours", explains=True).root, activate=True)
     RegisteredModel.objects.update(is_default=True)
-    client = Client()
-    client.force_login(User.objects.create_superuser("ada"))
-    value = client.cookies["sessionid"].value
-    page.context.add_cookies([{"name": "sessionid", "value": value, "url": live_server.url}])
+    sign_in(page.context, live_server.url, User.objects.create_superuser("ada"))
     yield str(live_server.url)
     serving.forget()
 

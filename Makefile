@@ -29,9 +29,10 @@ test: training-env ## Run every test (ARGS="-k words" runs some)
 lint: training-env ## Style, types, import walls, migrations, deployment settings, lock file
 	@PYTHON_BIN=$(TRAINING) scripts/run-lint
 
-format: training-env ## Put the code into the project's style
+format: training-env ## Put the code into the project's style; strip the notebooks
 	@$(TRAINING) -m ruff check --fix .
 	@$(TRAINING) -m ruff format .
+	@$(TRAINING) -m notebooks.strip
 
 train: training-env ## Train a recipe: make train RECIPE=cifar10_fast ARGS="--register"
 	@$(TRAINING) scripts/env_file.py

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import report, servers, serving, stages
+from benchmarks import report, servers, serving, stages, switching
 from benchmarks.load import NoLoad
 from benchmarks.measure import HEADER, Timing, hardware, measure, versions
 
@@ -38,9 +38,10 @@ class Care:
     sizes: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     bulk_sizes: tuple[int, ...] = (100, 1_000, 10_000)
     requests: int = 10_000
+    switching_clients: tuple[int, ...] = switching.CLIENTS
 
 
-QUICK = Care(0.05, 5, 1, (1_000, 2_000), (100,), 300)
+QUICK = Care(0.05, 5, 1, (1_000, 2_000), (100,), 300, (8,))
 Section = Callable[[Path, Care], str]
 
 
@@ -157,10 +158,21 @@ def measure_bulk(folder: Path, care: Care) -> str:
     return "## Bulk\n\n" + report.table(header, rows)
 
 
+def measure_switching(folder: Path, care: Care) -> str:
+    """What a switch of versions costs those who ask meanwhile, and how long it takes."""
+    table = switching.compare(
+        folder, clients=care.switching_clients, rounds=care.rounds, seconds=care.load_seconds
+    )
+    print(f"\n{table}")
+    return "## Switching under load\n\n" + table
+
+
 SECTIONS: Mapping[str, Section] = {
     "stages": measure_stages,
     "serving": measure_serving,
     "memory": measure_memory,
+    # Before the table has a million rows.
+    "switching": measure_switching,
     "growth": measure_growth,
     "bulk": measure_bulk,
 }

@@ -25,9 +25,10 @@ def cases(folder: Path, threads: tuple[int, ...] = (1, 2)) -> Iterator[Case]:
     """Yield what to call, by name. Expects Django set up for an installation in `folder`."""
     bundle = Bundle.open(servers.BUNDLE)
     yield from decoding(bundle.manifest.input)
-    for path in sorted(servers.PRETRAINED.glob("*/*/manifest.json")):
+    shipped = sorted(path.parent for path in servers.PRETRAINED.glob("*/*/manifest.json"))
+    for each in (bundle, *map(Bundle.open, shipped)):
         for count in threads:
-            yield from inference(Bundle.open(path.parent), count)
+            yield from inference(each, count)
     yield from recording()
 
 

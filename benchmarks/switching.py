@@ -1,4 +1,6 @@
-"""`python -m benchmarks.switching`: what a switch costs those who ask meanwhile.
+"""What a switch costs those who ask meanwhile: a section of `make bench`.
+
+`python -m benchmarks.switching` measures it by itself, with options of its own.
 
 A server as `make run` starts it answers by two versions of the same network, so that nothing
 differs but which of them is active. In each round the clients load it for some seconds without a
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from benchmarks.serving import Body
 # So many answers by the new version in a row, each over a connection of its own to whichever
 # process takes it, and no process is thought to answer by the old one.
 IN_A_ROW = 20
+CLIENTS = (8, 64)
 LOOK_SECONDS = 0.05
 HEADER = (
     "clients", "requests a second", "while switching", "p99, ms", "while switching, ms",
@@ -168,9 +171,33 @@ def two_versions(folder: Path) -> tuple[int, int]:
     return first.number, second.number
 
 
+def compare(
+    folder: Path,
+    *,
+    clients: Sequence[int] = CLIENTS,
+    rounds: int,
+    seconds: float,
+    by_command: bool = False,
+) -> str:
+    """Return the table: a row for each number of clients, `seconds` for each half of a round.
+
+    Expects Django set up for the installation in `folder`. Raises NoLoad if one request failed.
+    """
+    pair = two_versions(folder)
+    activate = by_the_command(folder) if by_command else by_the_use_case
+    body = serving.small()
+    with servers.serve_classifyme(folder) as server:
+        servers.first_answer(server, body.content, body.content_type)
+        rows = [
+            measure(server, pair, activate, count, rounds=rounds, seconds=seconds).row()
+            for count in clients
+        ]
+    return report.table(HEADER, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.switching", description=__doc__)
-    parser.add_argument("--clients", type=int, nargs="+", default=[8, 64], help="(8 64)")
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="(8 64)")
     parser.add_argument("--rounds", type=int, default=3, help="(3)")
     parser.add_argument("--seconds", type=float, default=10, help="of each half of a round (10)")
     parser.add_argument("--command", action="store_true", help="switch by manage.py activate_model")
@@ -183,18 +210,15 @@ def main() -> None:
         import django
 
         django.setup()
-        pair = two_versions(folder)
-        activate = by_the_command(folder) if options.command else by_the_use_case
-        body = serving.small()
-        with servers.serve_classifyme(folder) as server:
-            servers.first_answer(server, body.content, body.content_type)
-            rows = [
-                measure(
-                    server, pair, activate, clients, rounds=options.rounds, seconds=options.seconds
-                ).row()
-                for clients in options.clients
-            ]
-    print(report.table(HEADER, rows))
+        print(
+            compare(
+                folder,
+                clients=options.clients,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                by_command=options.command,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -123,6 +123,15 @@ class GatePolicy(models.Model):
         help_text="Percentage points below the active version, both measured on the same test "
         "images. Empty: not asked.",
     )
+    most_points_quantised = models.FloatField(
+        "accuracy lost by quantising, at most",
+        null=True,
+        blank=True,
+        default=0.5,
+        validators=(MinValueValidator(0.0), MaxValueValidator(100.0)),
+        help_text="Percentage points that a version quantised to int8 or float16 lost against the "
+        "one it was made of, on the same test images. Empty: not asked.",
+    )
     asks_acceptance = models.BooleanField(
         "acceptance rule",
         default=True,

@@ -167,8 +167,9 @@ def write(root: Path, description: Description, *, created: datetime | None = No
     refused. `created` is now unless told. Returns the bundle; raises BundleError for whatever
     `Bundle.open` would not take.
     """
-    draft = description.to_json() | {
-        "schema_version": SCHEMA_VERSION,
+    schema = description.needed_schema
+    draft = manifests.in_schema(description.to_json(), schema) | {
+        "schema_version": schema,
         "files": _describe_files(root),
         "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
     }

@@ -1,14 +1,35 @@
-"""Bars for an SVG that needs no script and no style attribute: positions in the picture's units."""
+"""Charts for an SVG that needs no script and no style attribute: positions in its own units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 480, 150
-LEFT, RIGHT, TOP, BOTTOM = 44, 4, 10, 20
 GAP = 0.25  # of the room that a bar has
 LABELS = 6  # at most so many words below
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture's size, and what it leaves free around what is drawn in it."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+    def x(self, share: float) -> float:
+        """Return what is so far from the left end, 0 to 1."""
+        return round(self.left + share * (self.width - self.left - self.right), 1)
+
+    def y(self, share: float) -> float:
+        """Return what is so far from the ground, 0 to 1."""
+        return round(self.top + (self.height - self.top - self.bottom) * (1 - share), 1)
+
+
+FRAME = Frame(width=480, height=150, left=44, right=4, top=10, bottom=20)
 
 
 @dataclass(frozen=True)
@@ -42,46 +63,41 @@ class Chart:
     summary: str
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    base: int = HEIGHT - BOTTOM
+    width: int = FRAME.width
+    height: int = FRAME.height
+    left: int = FRAME.left
+    right: int = FRAME.width - FRAME.right
 
 
 def bars(title: str, summary: str, counts: Sequence[tuple[str, str, int]]) -> Chart:
     """Return a bar for each (words, label, count); the highest reaches a round number's line."""
     top = _round_up(max((count for *_, count in counts), default=0))
-    room = (WIDTH - LEFT - RIGHT) / max(len(counts), 1)
+    room = 1 / max(len(counts), 1)
     every = -(-len(counts) // LABELS)
     made = tuple(
         _bar(index, room, top, words, label if index % every == 0 else "", count)
         for index, (words, label, count) in enumerate(counts)
     )
     values = sorted({0, top // 2, top}) if top > 1 else [0, top]
-    ticks = tuple(Tick(_y(value, top), f"{value:,}") for value in values)
+    ticks = tuple(Tick(FRAME.y(value / top), f"{value:,}") for value in values)
     return Chart(title, summary, made, ticks)
 
 
 def _bar(index: int, room: float, top: int, words: str, label: str, count: int) -> Bar:
-    left = LEFT + room * (index + GAP / 2)
-    y = _y(count, top)
+    start, end = room * (index + GAP / 2), room * (index + 1 - GAP / 2)
+    ground = FRAME.y(0)
     # Something is never drawn as nothing.
-    height = max(HEIGHT - BOTTOM - y, 1.0) if count else 0.0
+    height = max(ground - FRAME.y(count / top), 1.0) if count else 0.0
     return Bar(
-        x=round(left, 1),
-        y=round(HEIGHT - BOTTOM - height, 1),
-        width=round(room * (1 - GAP), 1),
+        x=FRAME.x(start),
+        y=round(ground - height, 1),
+        width=round(FRAME.x(end) - FRAME.x(start), 1),
         height=round(height, 1),
-        middle=round(left + room * (1 - GAP) / 2, 1),
+        middle=FRAME.x((start + end) / 2),
         words=words,
         label=label,
         count=f"{count:,}",
     )
-
-
-def _y(value: float, top: int) -> float:
-    return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top), 1)
 
 
 def _round_up(value: int) -> int:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from classifier import classification, explaining, imaging, serving, storage
 from classifier.bundles import BundleError
 from classifier.explaining import Region
+from classifier.lineage import lineage_of
 from classifier.manifest import Role
-from classifier.models import Prediction, Upload
+from classifier.models import ModelVersion, Prediction, Upload
 from classifier.runtimes import RuntimeFault
 
 
@@ -72,14 +73,21 @@ def check(prediction: Prediction, label: str) -> None:
         sentence = f"{version} has no label {label[:100]!r}. Choose one of its own."
         raise Unexplained(Refusal.UNKNOWN_LABEL, sentence)
     if not any(file["role"] == Role.EXPLAIN for file in version.manifest["files"]):
-        sentence = (
-            f"{version} was made without what explains its answers. manage.py refresh_bundle "
-            "makes another edition of it that has it."
-        )
-        raise Unexplained(Refusal.NOT_EXPLAINABLE, sentence)
+        raise Unexplained(Refusal.NOT_EXPLAINABLE, _unexplainable(version))
     if version.archived_at is not None:
         sentence = f"{version} is archived, and an archived version explains nothing."
         raise Unexplained(Refusal.VERSION_ARCHIVED, sentence)
+
+
+def _unexplainable(version: ModelVersion) -> str:
+    lineage = lineage_of(version.manifest)
+    if lineage is None:
+        return (
+            f"{version} was made without what explains its answers. manage.py refresh_bundle "
+            "makes another edition of it that has it."
+        )
+    made_of = "versions of which one" if lineage.is_ensemble else "a version that"
+    return f"{version} was made of {made_of} has nothing that explains its answers."
 
 
 def explain(prediction: Prediction, label: str) -> Explanation:

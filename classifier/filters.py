@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Any, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.auth.models import User
-from django.db.models import F, Q
+from django.db.models import F, FloatField, Q
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from classifier.models import Label, Level, ModelVersion, PredictionQuerySet
 
+# In the field of the level: below its version's own threshold.
+NOT_SURE = "unsure"
 # In the field of the uploader, where no user has that name.
 VISITORS = "visitors"
 TEXT_MAX_LENGTH = 100
@@ -67,12 +73,17 @@ class Condition:
 
 @dataclass(frozen=True)
 class Filter:
-    """What was understood of an address. `since` and `until` are instants, the second exclusive."""
+    """What was understood of an address. `since` and `until` are instants, the second exclusive.
+
+    `unsure` has the versions that know when they had better not answer, and the probabilities
+    under which that is: only answers below them are asked for.
+    """
 
     text: str = ""
     versions: tuple[UUID, ...] | None = None
     label: str = ""
     level: str = ""
+    unsure: tuple[tuple[UUID, float], ...] | None = None
     corrected: str = ""
     uploader: int | str | None = None
     since: datetime | None = None
@@ -87,9 +98,15 @@ class Filter:
             _exactly("label", self.label) if self.label else None,
             self._versions(),
             _exactly("level", self.level) if self.level else None,
+            self._unsure(),
             Condition("text", matching(self.text)) if self.text else None,
         )
         return [condition for condition in given if condition is not None]
+
+    @property
+    def finds_nothing(self) -> bool:
+        """Whether no row can be all of that, so that none needs to be looked at."""
+        return self.versions == () or self.unsure == ()
 
     @property
     def bounds(self) -> Q:
@@ -133,9 +150,22 @@ class Filter:
     def _versions(self) -> Condition | None:
         if self.versions is None:
             return None
-        one_by_one = tuple(Q(version=version) for version in self.versions)
-        streams = one_by_one if len(one_by_one) <= MOST_VERSIONS else ()
-        return Condition("version", Q(version__in=self.versions), streams)
+        where = Q(version__in=self.versions)
+        return Condition("version", where, _by_version(self.versions))
+
+    def _unsure(self) -> Condition | None:
+        if self.unsure is None:
+            return None
+        below = [Q(version=version, confidence__lt=least) for version, least in self.unsure]
+        where = reduce(or_, below, Q(pk__in=[]))
+        streams = _by_version([version for version, _ in self.unsure])
+        return Condition("unsure", where, streams, exact=False)
+
+
+def _by_version(versions: Collection[UUID]) -> tuple[Q, ...]:
+    """Return the streams of these versions; none where they are too many to walk beside."""
+    few = len(versions) <= MOST_VERSIONS
+    return tuple(Q(version=version) for version in versions) if few else ()
 
 
 def _exactly(name: str, value: Any) -> Condition:
@@ -206,8 +236,23 @@ class Offered:
         """Return (name, title) of the models that have a version."""
         return list({row.model.name: str(row.model) for row in self.versions}.items())
 
+    def not_sure_below(self) -> Mapping[UUID, float]:
+        """Return the *not sure* thresholds by version, of those that have one.
+
+        Takes a query the first time that there are just these versions.
+        """
+        return _not_sure_below(frozenset(row.pk for row in self.versions))
+
     def of_model(self, name: str) -> tuple[UUID, ...]:
         return tuple(row.pk for row in self.versions if row.model.name == name)
+
+
+# A version's manifest never changes, and may be long: it is not read for every page.
+@lru_cache(maxsize=16)
+def _not_sure_below(versions: frozenset[UUID]) -> Mapping[UUID, float]:
+    below = Cast(KT("manifest__not_sure__threshold"), FloatField())
+    rows = ModelVersion.objects.filter(pk__in=versions).annotate(below=below)
+    return dict(rows.exclude(below=None).order_by().values_list("pk", "below"))
 
 
 class HistoryForm(forms.Form):
@@ -223,6 +268,7 @@ class HistoryForm(forms.Form):
         choices=[
             ("", "Any level"),
             *((value, str(name).capitalize()) for value, name in Level.choices),
+            (NOT_SURE, "Not sure"),
         ],
         label="Level",
     )
@@ -261,11 +307,14 @@ class HistoryForm(forms.Form):
         """Return what was understood."""
         said = self._said()
         since, until = _span(said, self._zone())
+        level = said.get("level", "")
+        unsure = tuple(self.offered.not_sure_below().items()) if level == NOT_SURE else None
         return Filter(
             text=said.get("q", ""),
             versions=self._versions(said),
             label=said.get("label", ""),
-            level=said.get("level", ""),
+            level="" if level == NOT_SURE else level,
+            unsure=unsure,
             corrected=said.get("corrected", ""),
             uploader=said.get("uploader"),
             since=since,
@@ -323,7 +372,6 @@ class HistoryForm(forms.Form):
             required=False,
             choices=[("", any_of_them), *choices],
             label=name.capitalize(),
-            error_messages={"invalid_choice": f"There is no such {name}: all are shown."},
         )
 
     def _dress(self) -> None:
@@ -341,8 +389,11 @@ class HistoryForm(forms.Form):
         for field_ in self.fields.values():
             if isinstance(field_, forms.ChoiceField):
                 field_.widget.attrs["class"] = "form-select"
+                what = str(field_.label or "view").lower()
+                field_.error_messages["invalid_choice"] = f"There is no such {what}: {_AS_BEFORE}"
 
 
+_AS_BEFORE = "it leaves nothing out."
 _NO_TEXT = "Such text is in no file name: it was left out."
 _NO_DATE = "Write a day as 2026-11-21: none is left out."
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from classifier.lineage import Lineage, lineage_of
 from classifier.measured import Acceptance, AcceptanceRule
 from classifier.models import GatePolicy, ModelVersion, PolicyChange, RegisteredModel
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 RULES = (
     "most_points_lost",
+    "most_points_quantised",
     "asks_acceptance",
     "most_ece",
     "most_milliseconds",
@@ -144,6 +146,9 @@ def _findings(
     now = active.manifest if active else None
     if policy.most_points_lost is not None:
         yield Finding("Accuracy", *_accuracy(version.manifest, now, policy.most_points_lost))
+    lineage = lineage_of(version.manifest)
+    if lineage and not lineage.is_ensemble and policy.most_points_quantised is not None:
+        yield Finding("Quantising", *_quantising(lineage, policy.most_points_quantised))
     if policy.asks_acceptance:
         yield Finding("Every class", *_acceptance(version.manifest))
     if policy.most_ece is not None:
@@ -176,6 +181,21 @@ def _accuracy(then: Mapping[str, Any], now: Mapping[str, Any] | None, most: floa
     same = f"the same {images:,.0f} test images" if images else "the same test images"
     sentence = f"{new:.2%} against {old:.2%} of the active version on {same}: {_change(points)}"
     if -points > most + _ROUNDING:
+        return Outcome.FAIL, f"{sentence}; at most {most:g} are forgiven."
+    return Outcome.PASS, f"{sentence}."
+
+
+def _quantising(lineage: Lineage, most: float) -> Found:
+    """At most so many points below the version that it was made of, on the same pictures."""
+    (before,) = lineage.of
+    where = f"{before.model}, bundle {before.digest[:12]}"
+    if (cost := lineage.cost) is None:
+        return Outcome.UNKNOWN, f"What {lineage.made} cost against {where} was never measured."
+    sentence = (
+        f"As {lineage.made} it has {cost.right_after:,} of {cost.images:,} test images right, "
+        f"{cost.right_before:,} before ({where}): {_change(-cost.points)}"
+    )
+    if cost.points > most + _ROUNDING:
         return Outcome.FAIL, f"{sentence}; at most {most:g} are forgiven."
     return Outcome.PASS, f"{sentence}."
 

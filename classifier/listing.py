@@ -146,7 +146,7 @@ class Listing:
 
         A page in front that is not full is the first page, so that one is shown, whole.
         """
-        if self.visible.query.is_empty() or self.wanted.versions == ():
+        if self.visible.query.is_empty() or self.wanted.finds_nothing:
             return Page([])
         if after is not None:
             back = self._in(self.order.reversed).walk(after, PAGE_SIZE + 1, further=further)

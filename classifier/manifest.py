@@ -19,6 +19,7 @@ from typing import Any
 
 from classifier import measured, strict
 from classifier.imaging import InputSpec
+from classifier.lineage import Lineage
 from classifier.measured import Acceptance, MeasuredLevel, NotSure
 from classifier.strict import BundleError, Fault
 
@@ -30,18 +31,21 @@ __all__ = [
     "Description",
     "Fault",
     "Label",
+    "Lineage",
     "Manifest",
     "MeasuredLevel",
     "NotSure",
     "Role",
     "Thresholds",
     "check",
+    "in_schema",
     "parse",
     "role_of",
 ]
 
 # 2: `levels`, `not_sure` and `acceptance`. A manifest of schema 1 has none of them.
-SCHEMA_VERSION = 2
+# 3: `lineage`. Only a bundle that has one is written so: any other can be read by who knows 2.
+SCHEMA_VERSION = 3
 
 LARGEST_FILE = 2**31 - 1  # bytes: what one ONNX (protobuf) file can hold
 MOST_FILES = 10_000
@@ -122,6 +126,7 @@ class Description:
             that the golden test forgives.
         levels: what each confidence level was worth on the test split; empty, as `not_sure` and
             `acceptance` are None, where nobody measured, and in every manifest of schema 1.
+        lineage: of a version made of others, without a training; else None.
     """
 
     name: str
@@ -139,6 +144,12 @@ class Description:
     levels: Mapping[str, MeasuredLevel] = field(default_factory=dict)
     not_sure: NotSure | None = None
     acceptance: Acceptance | None = None
+    lineage: Lineage | None = None
+
+    @property
+    def needed_schema(self) -> int:
+        """The oldest schema that can say all of this."""
+        return 3 if self.lineage else 2
 
     def level(self, label_key: str, probability: float) -> str:
         """Return "high", "medium" or "low" for a probability of the label it belongs to."""
@@ -172,6 +183,7 @@ class Description:
             "levels": {level: value.to_json() for level, value in self.levels.items()},
             "not_sure": self.not_sure.to_json() if self.not_sure else None,
             "acceptance": self.acceptance.to_json() if self.acceptance else None,
+            "lineage": self.lineage.to_json() if self.lineage else None,
         }
 
 
@@ -191,7 +203,7 @@ class Manifest(Description):
             for f in self.files
         ]
         fields["created"] = self.created
-        return {name: fields[name] for name in fields if name in _parsers(self.schema_version)}
+        return in_schema(fields, self.schema_version)
 
     @classmethod
     def from_json(cls, value: object) -> Manifest:
@@ -218,6 +230,12 @@ def parse(content: bytes) -> Manifest:
         sentence = f"Expected manifest.json to be JSON in UTF-8. Received: {exc}"
         raise BundleError(Fault.MANIFEST_INVALID, sentence) from exc
     return Manifest.from_json(value)
+
+
+def in_schema(fields: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """Return those fields of a manifest that this schema has."""
+    known = _parsers(schema)
+    return {name: value for name, value in fields.items() if name in known}
 
 
 def check(**fields: object) -> None:
@@ -378,11 +396,11 @@ _PARSERS: dict[str, Callable[[object, str], Any]] = {
     "levels": measured.levels_from_json,
     "not_sure": NotSure.from_json,
     "acceptance": Acceptance.from_json,
+    "lineage": Lineage.from_json,
 }
-_SINCE_SCHEMA_2 = frozenset({"levels", "not_sure", "acceptance"})
+# The schema that brought a field; all others were there from the first on.
+_SINCE = {"levels": 2, "not_sure": 2, "acceptance": 2, "lineage": 3}
 
 
 def _parsers(schema: int) -> Mapping[str, Callable[[object, str], Any]]:
-    if schema >= 2:
-        return _PARSERS
-    return {name: parse for name, parse in _PARSERS.items() if name not in _SINCE_SCHEMA_2}
+    return {name: parse for name, parse in _PARSERS.items() if _SINCE.get(name, 1) <= schema}

@@ -12,6 +12,9 @@ from django.conf import settings
 from classifier import fetching
 from classifier.fetching import ErrorCode, Fetched, FetchError, FetchLimits
 
+# So many requests of a process wait for their turn to fetch, and no more: a thread that waits is
+# one less for those who ask for nothing of the kind, and the web server has four (WEB_THREADS).
+MOST_WAITING = 1
 # A host that was too slow so often is not asked again for the same batch.
 MOST_SLOW_ANSWERS = 2
 
@@ -21,10 +24,10 @@ def fetch_picture(url: str, *, wait: float = 0.0) -> Fetched:
 
     A server that takes its time keeps a thread that could answer others, so that a process fetches
     URL_FETCHING_CONCURRENCY pictures at once; `wait` is how many seconds to wait for one's turn
-    before the code `busy`.
+    before the code `busy`, which comes at once where MOST_WAITING wait already.
     """
     _check_enabled()
-    with _turn(wait):
+    with _turn_in_line(wait):
         return fetching.fetch(url, limits())
 
 
@@ -127,12 +130,37 @@ def limits(seconds: float | None = None) -> FetchLimits:
 def _turn(wait: float) -> Iterator[None]:
     turns = _turns(settings.URL_FETCHING_CONCURRENCY)
     if not turns.acquire(timeout=wait):
-        sentence = "Too many pictures are being fetched at the moment. Please try again."
-        raise FetchError(ErrorCode.BUSY, sentence)
+        raise _busy()
     try:
         yield
     finally:
         turns.release()
+
+
+@contextmanager
+def _turn_in_line(wait: float) -> Iterator[None]:
+    """Have the turn at once, or wait for it where the line is not full."""
+    turns = _turns(settings.URL_FETCHING_CONCURRENCY)
+    if not turns.acquire(blocking=False):
+        if not _line.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not turns.acquire(timeout=wait):
+                raise _busy()
+        finally:
+            _line.release()
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _busy() -> FetchError:
+    sentence = "Too many pictures are being fetched at the moment. Please try again."
+    return FetchError(ErrorCode.BUSY, sentence)
+
+
+_line = threading.BoundedSemaphore(MOST_WAITING)
 
 
 @functools.cache

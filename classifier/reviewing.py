@@ -52,6 +52,8 @@ GONE = timedelta(days=1)
 # How far back "undo" reaches, and over how long the pace is measured.
 UNDO = timedelta(hours=12)
 PACE = timedelta(minutes=5)
+# Nobody answers quicker than that.
+AT_ONCE = timedelta(milliseconds=150)
 # Rows of leases and skips that ran out before this are swept away, some at a time.
 KEEP = timedelta(days=1)
 SWEPT_AT_ONCE = 100
@@ -226,11 +228,20 @@ def progress(reviewer: Reviewer, since: datetime) -> Progress:
 
 
 def pace_of(newest_first: Sequence[datetime]) -> float | None:
-    """Return how many a minute these moments are: from the first to the last of them."""
-    if len(newest_first) < 3:
+    """Return how many a minute these moments are: from the first to the last of them.
+
+    What follows at once was not said one by one (an import, many chosen in the history): together
+    it is one moment.
+    """
+    later = (None, *newest_first)
+    said = [at for at, after in zip(newest_first, later, strict=False) if _is_apart(at, after)]
+    if len(said) < 3:
         return None
-    spent = (newest_first[0] - newest_first[-1]).total_seconds()
-    return (len(newest_first) - 1) * 60 / spent if spent > 0 else None
+    return (len(said) - 1) * 60 / (said[0] - said[-1]).total_seconds()
+
+
+def _is_apart(at: datetime, after: datetime | None) -> bool:
+    return after is None or after - at >= AT_ONCE
 
 
 def _take(pool: Pool, count: int) -> list[Card]:

@@ -52,7 +52,7 @@ class Timing:
     """What a batch of a size takes, in milliseconds, and what all callers together get through.
 
     `low` and `high` are the 10th and the 90th percentile; `scatter` is the largest median of
-    several rounds over the smallest, 1 where there was one.
+    several rounds over the smallest. Of a single round, which tells less, it is `high` over `low`.
     """
 
     batch_size: int
@@ -125,13 +125,14 @@ def merged(rounds: Sequence[Figures]) -> Figures:
 
 def _merged(*rounds: Timing) -> Timing:
     medians = [timing.median for timing in rounds]
+    single = len(rounds) == 1
     return Timing(
         rounds[0].batch_size,
         statistics.median(medians),
         min(timing.low for timing in rounds),
         max(timing.high for timing in rounds),
         statistics.median(timing.images_per_second for timing in rounds),
-        max(medians) / min(medians),
+        rounds[0].high / rounds[0].low if single else max(medians) / min(medians),
     )
 
 

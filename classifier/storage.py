@@ -95,10 +95,14 @@ def _create(path: str) -> int:
 
 
 def new_key(media_type: str) -> str:
-    """Return a name that nobody can guess (128 random bits), in one of 65,536 folders."""
+    """Return a name that nobody can guess (128 random bits), in one of 256 folders.
+
+    More of them would take more room than small pictures do, and each is made when its first
+    picture comes; file systems find a file among ten thousands as fast.
+    """
     token = secrets.token_hex(16)
     extension = EXTENSIONS.get(media_type, "bin")
-    return f"uploads/{token[:2]}/{token[2:4]}/{token}.{extension}"
+    return f"uploads/{token[:2]}/{token}.{extension}"
 
 
 def keep(content: bytes, media_type: str) -> str:
@@ -209,8 +213,8 @@ def _local_error(exc: OSError) -> StorageUnavailable:
 class CloudinaryStorage(Storage):
     """Pictures at Cloudinary, by its own SDK: signed uploads that only signed URLs show.
 
-    A name such as ``uploads/ab/cd/<token>.jpg`` becomes the public id ``<folder>/uploads/ab/cd/
-    <token>`` and the format ``jpg``. The delivery type is ``authenticated`` unless said otherwise:
+    A name such as ``uploads/ab/<token>.jpg`` becomes the public id ``<folder>/uploads/ab/<token>``
+    and the format ``jpg``. The delivery type is ``authenticated`` unless said otherwise:
     the original and every size of it need a signature (``private`` protects the original alone).
 
     ``timeout`` is in seconds, for connecting and for every wait for bytes. ``upload_prefix``,

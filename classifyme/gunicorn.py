@@ -7,13 +7,16 @@ owns its runtimes and their threads.
 
 import gc
 import os
+import re
 import struct
 import sys
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger as GunicornLogger  # type: ignore[import-untyped]
+
 from classifier import metric_files
-from classifyme.settings import HOST, LOGGING, PORT, env
+from classifyme.settings import HOST, LOG_ADDRESSES, LOGGING, PORT, env
 
 wsgi_app = "classifyme.wsgi:application"
 bind = f"[{HOST}]:{PORT}" if ":" in HOST else f"{HOST}:{PORT}"
@@ -25,11 +28,12 @@ preload_app = False
 timeout = env.integer("WEB_TIMEOUT", 60, minimum=1, maximum=3600)
 graceful_timeout = 10
 keepalive = 5
+# Else it believes all who come from this machine, where a proxy may stand that hands its clients'
+# headers on: about the scheme, which is for TRUST_PROXY to say, and about the path (SCRIPT_NAME).
+forwarded_allow_ips = ""
 max_requests = env.integer("WEB_MAX_REQUESTS", 0, minimum=0, maximum=10_000_000)
 max_requests_jitter = max_requests // 10
 
-# Requests are logged by `classifyme.middleware`, without addresses and what clients say.
-accesslog = None
 errorlog = "-"
 loglevel = "warning"
 logconfig_dict = LOGGING
@@ -40,6 +44,28 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 ARENAS = 2
 # Its default place is one for all installations of a user.
 control_socket_disable = True
+
+_ADDRESS = re.compile(r" from ip=\S*: ")
+
+
+class Logger(GunicornLogger):  # type: ignore[misc]  # gunicorn ships no types
+    """Writes what goes wrong; requests are for `classifyme.middleware`, addresses for who asks."""
+
+    def access(self, *about: Any) -> None:
+        """Put a line together where an access log was asked for (GUNICORN_CMD_ARGS).
+
+        With `logconfig_dict` the original does so for every request, whether anybody reads it.
+        """
+        if self.cfg.accesslog:
+            super().access(*about)
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Write it without the address that a broken request came from, but for LOG_ADDRESSES."""
+        said = msg if LOG_ADDRESSES else _ADDRESS.sub(": ", msg, count=1)
+        super().warning(said, *args, **kwargs)
+
+
+logger_class = Logger
 
 
 def on_starting(server: Any) -> None:

@@ -64,6 +64,7 @@ REQUEST_MAX_BYTES = IMAGE_MAX_BYTES + 1_000_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 # One picture is read whole to be decoded: a file in between would only be written and read again.
 FILE_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
+FILE_UPLOAD_HANDLERS = ["classifyme.uploads.InMemory", "classifyme.uploads.OnDisk"]
 FILE_UPLOAD_PERMISSIONS = 0o640
 
 MEDIA_ROOT = env.path("MEDIA_ROOT", Path("var/media"), base=BASE_DIR)

@@ -8,6 +8,7 @@ from classifier import monitoring
 from classifyme import appearance, health
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # In this order: the API has a root of its own at "".
     path("", include("classifier.pages.urls")),
     path("", include("classifier.api.urls")),
     path("accounts/login/", LoginView.as_view(), name="login"),

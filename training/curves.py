@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-WIDTH, HEIGHT = 480, 200
-LEFT, RIGHT, TOP, BOTTOM = 48, 8, 10, 24
+from classifier.charts import Frame, Tick
+
+FRAME = Frame(width=480, height=200, left=48, right=8, top=10, bottom=24)
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A line across the picture at `y` and the words beside it."""
-
-    y: float
-    words: str
-
-
-@dataclass(frozen=True)
 class Chart:
     """Lines over `epochs` epochs; `first` is what stands at the left end."""
 
@@ -38,11 +31,10 @@ class Chart:
     ticks: tuple[Tick, ...]
     epochs: int
     first: str = "epoch 1"
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = HEIGHT - BOTTOM
+    width: int = FRAME.width
+    height: int = FRAME.height
+    left: int = FRAME.left
+    right: int = FRAME.width - FRAME.right
 
 
 @dataclass(frozen=True)
@@ -53,8 +45,7 @@ class _Axis:
     last: float
 
     def x(self, epoch: float) -> float:
-        share = (epoch - self.first) / (self.last - self.first)
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+        return FRAME.x((epoch - self.first) / (self.last - self.first))
 
 
 Points = list[tuple[float, float]]
@@ -117,19 +108,12 @@ def _chart(
         lines=tuple(
             _line(kind, points, axis, low, span) for kind, points in by_kind.items() if points
         ),
-        ticks=tuple(
-            Tick(_y(low + span * part, low, span), words.format(low + span * part))
-            for part in (0, 0.5, 1)
-        ),
+        ticks=tuple(Tick(FRAME.y(part), words.format(low + span * part)) for part in (0, 0.5, 1)),
         epochs=epochs,
         first=first,
     )
 
 
 def _line(kind: str, points: Points, axis: _Axis, low: float, span: float) -> Line:
-    placed = [(axis.x(epoch), _y(value, low, span)) for epoch, value in points]
+    placed = [(axis.x(epoch), FRAME.y((value - low) / span)) for epoch, value in points]
     return Line(kind, kind, " ".join(f"{x},{y}" for x, y in placed), *placed[-1])
-
-
-def _y(value: float, low: float, span: float) -> float:
-    return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / span), 1)

@@ -8,6 +8,7 @@ where the network can be explained; an engine that is not asked for that does no
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import platform
 import zipfile
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -194,7 +196,10 @@ def _round_to_half(network: keras.Model) -> None:
 
 
 def _save_network(network: keras.Model, path: Path) -> None:
-    """Save without optimizer, deflated: rounded weights take little more than half the space."""
+    """Save without optimizer. Rounded weights are written as float16: under half the space.
+
+    Keras reads them into variables of float32, as they were.
+    """
     bare = type(network).from_config(network.get_config())
     bare.set_weights(network.get_weights())
     plain = path.with_name("plain.keras")
@@ -202,13 +207,45 @@ def _save_network(network: keras.Model, path: Path) -> None:
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w") as target:
         for member in source.infolist():
             content = source.read(member)
+            if member.filename.endswith(".h5"):
+                content = _halved(content)
             target.writestr(member, content, zipfile.ZIP_DEFLATED, compresslevel=9)
     plain.unlink()
 
 
+def _halved(content: bytes) -> bytes:
+    """Return an HDF5 file with what float16 holds exactly as float16, compressed."""
+    halved = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as source, h5py.File(halved, "w") as target:
+        _copy_halved(source, target)
+    return halved.getvalue()
+
+
+def _copy_halved(source: Any, target: Any) -> None:
+    target.attrs.update(source.attrs)
+    for name, item in source.items():
+        if isinstance(item, h5py.Group):
+            _copy_halved(item, target.create_group(name))
+            continue
+        values = item[()]
+        if values.size < _COMPACTED_FROM:
+            source.copy(item, target, name)
+            continue
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        exact = np.array_equal(half.astype(values.dtype), values)
+        copy = target.create_dataset(
+            name, data=half if exact else values, compression=9, shuffle=True
+        )
+        copy.attrs.update(item.attrs)
+
+
 def _export_onnx(served: Any, path: Path, names: Sequence[str]) -> None:
     graph, _ = tf2onnx.convert.from_function(
-        served, input_signature=served.input_signature, opset=OPSET
+        served,
+        input_signature=served.input_signature,
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
     )
     for output, name in zip(graph.graph.output, names, strict=True):
         _rename(graph, output.name, name)
@@ -216,6 +253,16 @@ def _export_onnx(served: Any, path: Path, names: Sequence[str]) -> None:
     _compact(graph)
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
+
+
+def _erfc(graph: Any, node: Any, name: str, arguments: list[Any]) -> None:
+    """Make 1 - erf of erfc, of which TensorFlow makes the exact GELU and which ONNX has not."""
+    node.type = "Erf"
+    (erf,) = node.output
+    one = graph.make_const(f"{name}_one", np.ones((), np.float32)).output[0]
+    difference = graph.insert_new_node_on_output("Sub", erf, inputs=[one, erf])
+    graph.copy_dtype(erf, difference.output[0])
+    graph.copy_shape(erf, difference.output[0])
 
 
 def _rename(graph: onnx.ModelProto, old: str, new: str) -> None:

@@ -33,6 +33,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 # As a command line calls it, and as this form does.
 SAME = {"name": "model_name", "seed": "seed", "weights": "weights", "dataset": "dataset"}
+OPTIONS: Mapping[str, str] = {
+    "dataset": "Data",
+    "name": "Model",
+    "seed": "Seed",
+    "weights": "Weights",
+    "group-by": "Group by",
+    "register": "Register the result",
+    "resume": "Go on from the checkpoint",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +151,10 @@ class StartForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         if self.errors:
             return cleaned
+        if not (cleaned["dataset"] or self.recipe.dataset or cleaned["smoke"]):
+            sentence = f"The recipe {self.recipe.name} has no data of its own: choose some."
+            self.add_error("dataset", sentence)
+            return cleaned
         order = Order(
             recipe=self.recipe.name,
             dataset=cleaned["dataset"] or None,
@@ -176,7 +189,7 @@ class StartForm(forms.Form):
         try:
             orders.settled(order)
         except (BadSetting, RunError) as error:
-            self.add_error(self._field_of(str(error)), str(error))
+            self.add_error(self._field_of(str(error)), on_a_page(str(error)))
         own = order.dataset is None
         drawn = own and not recipe_words.is_here(self.recipe, Path(django_settings.DATASETS_ROOT))
         if order.smoke and order.register and drawn:
@@ -193,6 +206,24 @@ class StartForm(forms.Form):
             return None
         name = SAME.get(match[1], PREFIX + match[1])
         return name if name in self.fields else None
+
+
+def on_a_page(sentence: str) -> str:
+    """Return a sentence with what a page calls the options of `manage.py train`.
+
+    Whoever started a training here has no command line to correct.
+    """
+    sentence = sentence.replace(" and --activate", "")
+    sentence = re.sub(r"--set ([a-z0-9_]+)=\.\.\.", lambda found: _called(found[1]), sentence)
+    return re.sub(
+        rf"--({'|'.join(OPTIONS)})(?![a-z-])( none\b)?",
+        lambda found: f"“{OPTIONS[found[1]]}{':' if found[2] else ''}{found[2] or ''}”",
+        sentence,
+    )
+
+
+def _called(setting: str) -> str:
+    return f"the setting “{setting.replace('_', ' ').capitalize()}”"
 
 
 def data_choices(recipe: Recipe) -> list[tuple[str, Any]]:

@@ -27,7 +27,7 @@ from django.db import DatabaseError
 from classifier.identifiers import uuid7
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.models import RegisteredModel, model_name
-from training import drawing, runs, snapshots
+from training import architectures, drawing, runs, snapshots
 from training.datasets import cifar10, sources
 from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split, hold_out
 from training.models import Outcome, TrainingRun
@@ -60,6 +60,7 @@ class Order:
     Attributes:
         dataset: a source as `training.datasets.sources.load` takes it.
         name, title: of the registered model that the version is for.
+        architecture: the network, by its name in `training.architectures`.
         weights: `imagenet`, a file, or `none`.
         group_by: a pattern of file names or a column: what shares a group stays on one side.
         max_bad: the share of unreadable files, 0 to 1, past which the run refuses.
@@ -75,6 +76,7 @@ class Order:
     dataset: str | None = None
     name: str | None = None
     title: str | None = None
+    architecture: str | None = None
     weights: str | None = None
     group_by: str | None = None
     max_bad: float | None = None
@@ -98,6 +100,7 @@ class Order:
             "dataset": self.dataset,
             "name": self.name,
             "title": self.title,
+            "architecture": self.architecture,
             "weights": self.weights,
             "group-by": self.group_by,
             "max-bad": self.max_bad,
@@ -208,6 +211,23 @@ def settled(order: Order) -> tuple[Recipe, Settings]:
     return recipe, settings
 
 
+@contextlib.contextmanager
+def material(
+    order: Order, *, scanned: Scanned = lambda done, total: None
+) -> Iterator[tuple[RunPlan, Dataset, tuple[str, ...]]]:
+    """Check an order and load its data as `prepared` does, for what trains many times over.
+
+    No folder is made. Gives the plan, the data set, and sentences that a person should read.
+
+    Raises:
+        SessionError: as `prepared`.
+    """
+    with contextlib.ExitStack() as stack:
+        with refusals():
+            _, plan, dataset, notes = _plan(order, stack, scanned)
+        yield plan, dataset, notes
+
+
 def check(order: Order, *, scanned: Scanned = lambda done, total: None) -> None:
     """Say what is wrong with an order, as `prepared` does, without making a folder for it."""
     with contextlib.ExitStack() as stack, refusals():
@@ -234,6 +254,7 @@ def _plan(
         settings=settings,
         seed=order.seed,
         smoke=order.smoke,
+        architecture=recipe.architecture,
         dataset_digest="",
         command=order.command(),
         dataset=recipe.dataset if order.dataset is None else _absolute(order.dataset),
@@ -283,7 +304,7 @@ def _ordered(order: Order) -> Recipe:
     Raises:
         UnknownRecipe, BadSetting or RunError.
     """
-    recipe = recipes.find(order.recipe)
+    recipe = _with_architecture(recipes.find(order.recipe), order.architecture)
     if not 0 <= order.seed < LARGEST_SEED:
         raise BadSetting(f"Expected --seed from 0 to {LARGEST_SEED - 1}. Received: {order.seed}")
     if order.max_bad is not None and not 0 <= order.max_bad <= 1:
@@ -304,6 +325,13 @@ def _ordered(order: Order) -> Recipe:
             "zip of class folders, or a table. Received: none"
         )
     return recipe
+
+
+def _with_architecture(recipe: Recipe, name: str | None) -> Recipe:
+    known = architectures.names()
+    if name not in (None, recipe.architecture, *known):
+        raise BadSetting(f"Expected --architecture as one of {', '.join(known)}. Received: {name}")
+    return recipe.on(name or recipe.architecture)
 
 
 def _settings(recipe: Recipe, order: Order) -> Settings:
@@ -476,9 +504,16 @@ def split(dataset: Dataset, plan: RunPlan) -> tuple[Split, Split, Split]:
     Raises:
         RunError: there are too few pictures to hold out as many as the settings say.
     """
+    return cut(dataset, plan.settings.validation, smoke=plan.smoke)
+
+
+def cut(dataset: Dataset, held_out: int, *, smoke: bool = False) -> tuple[Split, Split, Split]:
+    """Return training, validation and test pictures, as `split`.
+
+    `held_out` pictures of training validate, where the data set has none for that.
+    """
     train, validation, test = dataset.train, dataset.validation, dataset.test
-    held_out = plan.settings.validation
-    if plan.smoke:
+    if smoke:
         large = max(train.images.shape[1:3]) > LARGE_SIDE
         counts = LARGE_SMOKE if large else SMALL_SMOKE
         held_out = counts[1] * len(dataset.label_keys)

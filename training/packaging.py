@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from classifier.bundles import Bundle, Description, Label, Thresholds
+from classifier.bundles import Bundle, Description, Label
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
-from classifier.measured import Acceptance, NotSure
-from classifier.runtimes.onnx import OnnxRuntime
-from training import calibration, evaluation, export, reports
+from training import calibration, export, measuring, reports
 from training.datasets.dataset import Pictures, Split
 from training.evaluation import Evaluation, OneView
+from training.measuring import Measured
 from training.recipes.recipe import Recipe, Settings
+from training.reports import words
 from training.trainer import predict_logits
 from training.views import VIEWS
 
@@ -77,18 +77,6 @@ class Run:
         return self.input or input_spec(self.test.images)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a version is worth, through the graph that serves it."""
-
-    validation: Evaluation
-    test: Evaluation
-    thresholds: Mapping[str, Thresholds]
-    not_sure: NotSure
-    acceptance: Acceptance
-    milliseconds: Mapping[str, float]
-
-
 def package(run: Run, root: Path) -> tuple[Bundle, Evaluation]:
     """Write the bundle of a run's best epoch; return it and what it did on the test split.
 
@@ -114,22 +102,13 @@ def package(run: Run, root: Path) -> tuple[Bundle, Evaluation]:
 
 
 def _measure(run: Run, network: Any, temperature: float, served: Path) -> Measured:
-    keys = run.label_keys
-    with OnnxRuntime(served, threads=1) as runtime:
-        validated = evaluation.predict(runtime, run.validation.images)
-        tested = evaluation.predict(runtime, run.test.images)
-        milliseconds = evaluation.milliseconds_per_image(runtime, run.test)
-    thresholds = calibration.confidence_thresholds(validated, run.validation.labels, keys)
-    found = calibration.not_sure(validated, run.validation.labels)
-    one_view = _one_view(run, network, temperature)
-    test = evaluation.evaluate(tested, run.test.labels, keys, thresholds, one_view)
-    return Measured(
-        validation=evaluation.evaluate(validated, run.validation.labels, keys, thresholds),
-        test=test,
-        thresholds=thresholds,
-        not_sure=calibration.on_test(found, tested, run.test.labels),
-        acceptance=run.recipe.acceptance.judge(test.as_json()),
-        milliseconds=milliseconds,
+    return measuring.measure(
+        served,
+        run.validation,
+        run.test,
+        run.label_keys,
+        run.recipe.acceptance,
+        one_view=lambda: _one_view(run, network, temperature),
     )
 
 
@@ -249,7 +228,7 @@ def _facts(
     return [
         ("Architecture", run.recipe.architecture),
         ("Parameters", f"{network.count_params():,}"),
-        ("Input", _input_words(run.spec)),
+        ("Input", words.input_size(run.spec)),
         ("Views averaged", str(len(VIEWS[run.trainer.settings.views]))),
         ("Data set", _dataset_name(run)),
         *((f"{split.capitalize()} images", f"{count:,}") for split, count in counts.items()),
@@ -286,16 +265,7 @@ def _sentences(run: Run, network: Any, temperature: float) -> list[str]:
     averaged = [f"The served graph averages {views} views of a picture"] if views > 1 else []
     return [
         f"{network.count_params():,} parameters",
-        f"Input: {_input_words(run.spec)}",
+        f"Input: {words.input_size(run.spec)}",
         f"Temperature {temperature:.3f}, fitted on {len(run.validation):,} validation images",
         *averaged,
     ]
-
-
-def _input_words(spec: InputSpec) -> str:
-    how = {
-        ResizeRule.CROP: "other shapes are cropped to the middle",
-        ResizeRule.PAD: "other shapes get a border",
-        ResizeRule.SQUASH: "other shapes are squashed",
-    }[spec.resize]
-    return f"{spec.width} by {spec.height} pixels, RGB; {how} ({spec.interpolation})"

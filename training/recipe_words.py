@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.datasets import cifar10, front_back, tables
+from training.datasets import cifar10, front_back, id_documents, tables
 from training.recipes import recipe as recipes
 from training.recipes.recipe import Recipe, Settings
 
@@ -89,7 +89,7 @@ def _plain(text: str) -> str:
 def is_here(recipe: Recipe, root: Path) -> bool:
     """Whether the recipe's own data lie under DATASETS_ROOT; drawn ones always do."""
     source = recipe.dataset.partition(":")[0]
-    if source == front_back.NAME:
+    if source in (front_back.NAME, id_documents.NAME):
         return True
     if source == cifar10.NAME:
         return cifar10.prepared_file(root).is_file()

@@ -63,7 +63,7 @@ def measured_again(bundle: Bundle, dataset: Dataset, output: Path) -> Bundle:
     """
     plan = plan_of(bundle)
     _check_dataset(bundle, dataset)
-    saved = _network(bundle)
+    saved = network_of(bundle)
     if saved.outputs_probabilities:
         raise RefreshRefused(
             "Its network ends in a softmax that cannot be taken off, so there are no logits to "
@@ -106,7 +106,7 @@ def exported_again(bundle: Bundle, output: Path) -> Bundle:
 
     The graph is made anew, from the same network and temperature. Raises as `measured_again`.
     """
-    saved = _network(bundle)
+    saved = network_of(bundle)
     manifest = bundle.manifest
     kept = {field.name: getattr(manifest, field.name) for field in dataclasses.fields(Description)}
     with _whole(output) as root:
@@ -118,7 +118,7 @@ def exported_again(bundle: Bundle, output: Path) -> Bundle:
             root,
             manifest.input,
             temperature=manifest.temperature,
-            views=_views(bundle),
+            views=views_of(bundle),
             outputs_probabilities=saved.outputs_probabilities,
         )
         # The same network: its file stays the same to the byte, and whoever keeps both keeps one.
@@ -170,7 +170,8 @@ def _check_dataset(bundle: Bundle, dataset: Dataset) -> None:
         )
 
 
-def _network(bundle: Bundle) -> SavedNetwork:
+def network_of(bundle: Bundle) -> SavedNetwork:
+    """Return the network in a bundle's model.keras; RefreshRefused where there is none to load."""
     sources = bundle.files(Role.SOURCE)
     if len(sources) != 1:
         raise RefreshRefused("The bundle has no model.keras to make another one of.")
@@ -212,7 +213,8 @@ def _trained_on(bundle: Bundle) -> str:
     return str(first)[:10]
 
 
-def _views(bundle: Bundle) -> Views:
+def views_of(bundle: Bundle) -> Views:
+    """Return which views of a picture the bundle's graph averages, as its manifest says."""
     views = bundle.manifest.recipe.get("settings", {}).get("views", "one")
     if views not in VIEWS:
         raise RefreshRefused(f"Expected one of {', '.join(VIEWS)} as its views. Received: {views}")

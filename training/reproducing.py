@@ -17,6 +17,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
+from classifier.lineage import lineage_of
 from classifier.models import ModelVersion
 from training import descriptions, surroundings
 from training.models import TrainingRun
@@ -64,6 +65,7 @@ def recorded(version: ModelVersion) -> Recorded:
     Raises:
         SessionError: it was not trained by a recipe, or by settings that this code has not.
     """
+    _check_trained(version)
     run = TrainingRun.objects.filter(bundle_digest=version.bundle_digest).first()
     try:
         return _of_row(version, run) if run else _of_manifest(version)
@@ -72,6 +74,19 @@ def recorded(version: ModelVersion) -> Recorded:
             f"How {version} was trained is not something that this code can do: {error}. Look at "
             "its recipe in the admin, and check out the code it was trained with."
         ) from error
+
+
+def _check_trained(version: ModelVersion) -> None:
+    """Raise SessionError for a version that was made of others; it says what makes it again."""
+    lineage = lineage_of(version.manifest)
+    if lineage is None:
+        return
+    recipe = version.manifest["recipe"]
+    command = recipe.get("quantised", recipe).get("command", "")
+    parents = ", ".join(f"{each.model} {each.digest[:12]}" for each in lineage.of)
+    raise SessionError(
+        f"{version} was not trained: it was made of {parents}. What makes it again: {command}"
+    )
 
 
 def order(
@@ -91,6 +106,7 @@ def order(
     plan = recorded.plan
     return Order(
         recipe=plan.recipe,
+        architecture=plan.architecture or None,
         dataset=None if plan.drawn else dataset or plan.dataset or None,
         name=plan.model_name or None,
         title=plan.model_title or None,
@@ -203,7 +219,7 @@ def plan_of(manifest: Mapping[str, Any]) -> RunPlan:
 def _said(command: str) -> dict[str, Any]:
     """Return what a command of `manage.py train` says beyond settings, seed and model."""
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    for name in ("dataset", "weights", "group-by"):
+    for name in ("architecture", "dataset", "weights", "group-by"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--max-bad", type=float)
     parser.add_argument("--smoke", action="store_true")

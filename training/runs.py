@@ -32,6 +32,7 @@ class RunPlan:
     """What `run.json` holds: enough to train the same again.
 
     Attributes:
+        architecture: the network that is trained; empty in runs that did not say.
         dataset_digest, label_keys: of the whole data set; a resumed run must have the same.
         command: what a person types to make this run anew.
         dataset: the source of the pictures, empty for the recipe's own.
@@ -49,6 +50,7 @@ class RunPlan:
     smoke: bool
     dataset_digest: str
     command: str
+    architecture: str = ""
     dataset: str = ""
     drawn: bool = False
     group_by: str = ""
@@ -73,7 +75,7 @@ class RunPlan:
         return cls(**{**fields, **parsed})
 
     def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the data, weights and model that this run has."""
+        """Return the recipe with the network, data, weights and model that this run has."""
         chosen: dict[str, Any] = {
             "dataset": self.dataset,
             "weights": self.weights,
@@ -81,7 +83,8 @@ class RunPlan:
             "model_title": self.model_title,
         }
         return dataclasses.replace(
-            recipe, **{name: value for name, value in chosen.items() if value}
+            recipe.on(self.architecture or recipe.architecture),
+            **{name: value for name, value in chosen.items() if value},
         )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from training.trainer import Trainer
 
 Say = Callable[[str], None]
+EXPORTS = "tensorflow"  # the backend
 
 
 @dataclass(frozen=True)
@@ -49,30 +51,70 @@ class Result:
     trainer: Trainer
 
 
-def run(session: Session, *, report: Reporter, say: Say = lambda sentence: None) -> Result:
+class Unexported(SessionError):
+    """What was trained on another backend than TensorFlow, which alone exports."""
+
+    def __init__(self, session: Session, backend: str) -> None:
+        self.folder = session.folder
+        super().__init__(
+            f"Trained on {backend}; TensorFlow exports and measures: "
+            f"KERAS_BACKEND={EXPORTS} python manage.py train {session.recipe.name} --resume "
+            f"{shlex.quote(str(session.folder))}"
+        )
+
+
+def devices(asked: str | None) -> tuple[str, ...]:
+    """Return the devices that are to share each batch; none for None.
+
+    Raises:
+        SessionError: they are not there, or cannot train together.
+    """
+    from training.hardware import DevicesError
+    from training.hardware import devices as found
+
+    try:
+        return () if asked is None else found(asked)
+    except DevicesError as error:
+        raise SessionError(str(error)) from error
+
+
+def run(
+    session: Session,
+    *,
+    report: Reporter,
+    say: Say = lambda sentence: None,
+    devices: Sequence[str] = (),
+) -> Result:
     """Train, calibrate, export, measure; return what came out.
 
     KeyboardInterrupt goes through: a checkpoint is there and the row says *stopped*.
 
+    Args:
+        devices: that share each batch; none leaves it to Keras.
+
     Raises:
+        Unexported: it was trained, on another backend than TensorFlow.
         SessionError: the run failed for a reason that it could tell, or another process trains it.
     """
     with contextlib.ExitStack() as stack:
         with orders.refusals():
             stack.enter_context(runs.held(session.folder))
-        return _recorded(session, report, say)
+        return _recorded(session, report, say, devices)
 
 
-def _recorded(session: Session, report: Reporter, say: Say) -> Result:
+def _recorded(session: Session, report: Reporter, say: Say, devices: Sequence[str]) -> Result:
     """Run the session while its row says how it goes, and in the end how it ended."""
     from training.trainer import TrainingError
 
     record = RunRecord(_row(session))
     record.start()
     try:
-        result = _run(session, record, report, say)
+        result = _run(session, record, report, say, devices)
     except KeyboardInterrupt:
         _end(session, record, Outcome.STOPPED, "Stopped by a person, or by the machine.")
+        raise
+    except Unexported as trained:
+        _end(session, record, Outcome.STOPPED, str(trained))
         raise
     except (TrainingError, DatasetError) as error:
         _end(session, record, Outcome.FAILED, str(error))
@@ -124,15 +166,12 @@ def _still_registered(refusal: registry.GateRefused) -> str:
     )
 
 
-def _run(session: Session, record: RunRecord, report: Reporter, say: Say) -> Result:
-    from training.hardware import hardware
+def _run(
+    session: Session, record: RunRecord, report: Reporter, say: Say, devices: Sequence[str]
+) -> Result:
     from training.packaging import Run, package
 
-    record.note(hardware=hardware())
-    trainer = _trainer(session, record, report)
-    say(_introduction(session, trainer))
-    record.note(phase="training", steps=trainer.steps, epochs=session.plan.settings.epochs)
-    trainer.run()
+    trainer = _trained(session, record, report, say, devices)
     record.note(phase="measuring")
     say("Exporting and measuring.")
     made = Run(
@@ -148,6 +187,25 @@ def _run(session: Session, record: RunRecord, report: Reporter, say: Say) -> Res
     )
     bundle, evaluation = package(made, session.folder / runs.BUNDLE)
     return Result(session, record.run, bundle, evaluation, trainer)
+
+
+def _trained(
+    session: Session, record: RunRecord, report: Reporter, say: Say, devices: Sequence[str]
+) -> Trainer:
+    """Train to the end. Raises Unexported where that is all that can be done here."""
+    from training.hardware import hardware, sharing
+
+    machine = hardware()
+    shared = {"sharing": list(devices)} if len(devices) > 1 else {}
+    record.note(hardware=machine | shared)
+    with sharing(devices):
+        trainer = _trainer(session, record, report)
+        say(_introduction(session, trainer))
+        record.note(phase="training", steps=trainer.steps, epochs=session.plan.settings.epochs)
+        trainer.run()
+    if machine["backend"] != EXPORTS:
+        raise Unexported(session, machine["backend"])
+    return trainer
 
 
 def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
@@ -226,6 +284,7 @@ def _row_before(session: Session) -> TrainingRun:
 def _origin(plan: RunPlan, run: TrainingRun) -> dict[str, Any]:
     """Return what a bundle tells of where it comes from; no folder of this machine."""
     told = {
+        "architecture": plan.architecture,
         "dataset": orders.without_folder(plan.dataset),
         "weights": orders.without_folder(plan.weights),
         "weights_digest": plan.weights_digest,
@@ -243,8 +302,8 @@ def _origin(plan: RunPlan, run: TrainingRun) -> dict[str, Any]:
 def _rest_of(plan: RunPlan) -> dict[str, Any]:
     """Return what the plan says beyond the row's own columns."""
     names = (
-        "dataset", "drawn", "group_by", "max_bad", "weights", "weights_digest", "model_title",
-        "label_keys",
+        "architecture", "dataset", "drawn", "group_by", "max_bad", "weights", "weights_digest",
+        "model_title", "label_keys",
     )  # fmt: skip
     return {name: getattr(plan, name) for name in names}
 

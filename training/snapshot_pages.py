@@ -16,6 +16,7 @@ from training import snapshots
 from training.forms import SnapshotForm
 from training.models import DatasetSnapshot
 from training.snapshots import SnapshotError
+from training.templatetags.counts import counted
 
 MOST_SHOWN = 20
 
@@ -38,7 +39,7 @@ def index(request: HttpRequest) -> HttpResponse:
     except SnapshotError as error:
         form.add_error("name", str(error))
         return _page(request, model, form)
-    messages.success(request, f"The snapshot {made} holds {made.size:,} pictures.")
+    messages.success(request, f"The snapshot {made} holds {counted(made.size, 'picture')}.")
     return redirect(f"{reverse('training:snapshots')}?{urlencode({'model': model.name})}")
 
 
@@ -56,7 +57,7 @@ def offer(request: HttpRequest) -> HttpResponse:
 
 def _model(request: HttpRequest) -> RegisteredModel | None:
     """Return the model that was asked for, else the default one; None where there is none."""
-    name = request.POST.get("model") or request.GET.get("model", "")
+    name = (request.POST.get("model") or request.GET.get("model", "")).replace("\0", "?")
     models = RegisteredModel.objects.order_by("-is_default", "name")
     return (models.filter(name=name) if name else models).first()
 

@@ -69,3 +69,18 @@ def library_versions() -> dict[str, str]:
 def host() -> str:
     """Return the name that this machine, or this container, gives itself."""
     return socket.gethostname()[:255]
+
+
+def processor() -> str:
+    """Return the processor's name as its maker writes it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int | None:
+    """Return how many cores this process may use; None where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None

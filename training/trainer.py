@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training import augmentation, checkpoints
+from training import augmentation, checkpoints, hardware
 from training.augmentation import Moment
 from training.checkpoints import TrainingError
 from training.datasets.dataset import Split
@@ -33,10 +33,14 @@ from training.recipes.recipe import Recipe, Settings, Views
 from training.views import VIEWS, see
 from training.weights import NONE, WeightsError
 
-__all__ = ["Phase", "Trainer", "TrainingError", "predict_logits"]
+__all__ = ["Diverged", "Phase", "Trainer", "TrainingError", "predict_logits"]
 
 # Pixels that go through the network at a time when it only predicts: 500 pictures of 32x32.
 _PREDICTED_PIXELS = 3_200_000
+
+
+class Diverged(TrainingError):
+    """The loss is no longer a number: the settings are to blame, not the machine."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Trainer:
 
     Raises:
         TrainingError: splits that do not fit each other or the labels, pretrained weights that
-            cannot be had or do not fit, or a setting that the architecture cannot do.
+            cannot be had or do not fit, a setting that the architecture cannot do, or a batch
+            that the devices cannot share.
     """
 
     CHECKPOINT_SECONDS = 120.0
@@ -97,6 +102,7 @@ class Trainer:
         self.architecture = importlib.import_module(f"training.architectures.{recipe.architecture}")
         self.label_count = label_count
         self.batch_size = min(settings.batch_size, len(train))
+        check_shared(self.batch_size, hardware.shares())
         self.steps = len(train) // self.batch_size
         self.total_steps = self.steps * settings.epochs
         self.phases = plan_phases(settings, pretrained=recipe.weights != NONE)
@@ -447,6 +453,16 @@ def check_splits(train: Split, validation: Split, label_count: int) -> None:
         )
 
 
+def check_shared(batch_size: int, devices: int) -> None:
+    """Raise TrainingError where devices that share a batch would not all get as much of it."""
+    if batch_size % devices:
+        raise TrainingError(
+            f"Expected a batch that {devices} devices can share, of {devices}, {2 * devices}, "
+            f"{3 * devices} ... pictures. Received: {batch_size}. Change it with --set "
+            f"batch_size={max(devices, batch_size - batch_size % devices)}"
+        )
+
+
 def plan_phases(settings: Settings, *, pretrained: bool) -> tuple[Phase, ...]:
     """Return the phases of a run: one, or the head alone and then the top of the backbone too.
 
@@ -499,8 +515,8 @@ def _regularise(network: keras.Model, l2: float) -> None:
                 variable.regularizer = keras.regularizers.L2(l2)
 
 
-def _diverged(what: str, value: float, step: int) -> TrainingError:
-    return TrainingError(
+def _diverged(what: str, value: float, step: int) -> Diverged:
+    return Diverged(
         f"The {what} became {value} after {step} steps. Try a lower learning rate "
         "(--set learning_rate=...)."
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from training import saved_models
 from training.saved_models import UnsafeModel
@@ -17,26 +19,43 @@ _FORMATS = (".weights.h5", ".h5", ".keras")
 
 # Builds the backbone alone, without a head, its weights at random (None) or downloaded (imagenet).
 Template = Callable[[str | None], keras.Model]
+# A layer's weights by its name, in the order of `get_weights`.
+Values = dict[str, list[NDArray[Any]]]
 
 
 class WeightsError(Exception):
     """Pretrained weights cannot be had or do not fit; the message says why and what to do."""
 
 
-def load(layers: Sequence[keras.layers.Layer], weights: str, template: Template) -> None:
+def values_by_name(network: keras.Model) -> Values:
+    """Return all layers' weights, those of networks inside of it among them."""
+    found: Values = {}
+    for layer in network.layers:
+        inside = isinstance(layer, keras.Model)
+        found |= values_by_name(layer) if inside else {layer.name: layer.get_weights()}
+    return found
+
+
+def load(
+    layers: Sequence[keras.layers.Layer],
+    weights: str,
+    template: Template,
+    values: Callable[[keras.Model], Values] = values_by_name,
+) -> None:
     """Set a backbone's layers, by their names, to pretrained weights.
 
     Args:
         layers: of the network to be trained; those without weights are passed over.
         weights: `imagenet`, or the path of a `.weights.h5` file made without the top, or of a
             `.keras` file whose network has this backbone in it.
+        values: what to take from the network that was downloaded or read.
 
     Raises:
         WeightsError: the weights cannot be downloaded, the file cannot be read, or it is of
             another backbone. No layer was changed then.
     """
     source = _downloaded(template) if weights == IMAGENET else _read(Path(weights), template)
-    _copy(source, layers, weights)
+    _copy(values(source), layers, weights)
 
 
 def _downloaded(template: Template) -> keras.Model:
@@ -48,8 +67,8 @@ def _downloaded(template: Template) -> keras.Model:
             raise
         raise WeightsError(
             f"The ImageNet weights could not be downloaded ({error}). Where there is no network, "
-            "download the file elsewhere (its name ends in _no_top.h5), copy it here, and give "
-            "--weights PATH; or start from nothing with --weights none."
+            "download that file elsewhere, copy it here, and give --weights PATH; or start from "
+            "nothing with --weights none."
         ) from error
 
 
@@ -92,8 +111,9 @@ def _with_weights(path: Path, template: Template) -> keras.Model:
     return source
 
 
-def _copy(source: keras.Model, layers: Sequence[keras.layers.Layer], weights: str) -> None:
-    given = {layer.name: layer.get_weights() for layer in source.layers}
+def _copy(
+    given: Mapping[str, list[NDArray[Any]]], layers: Sequence[keras.layers.Layer], weights: str
+) -> None:
     wanted = [layer for layer in layers if layer.weights]
     for layer in wanted:
         shapes = [value.shape for value in given.get(layer.name, [])]

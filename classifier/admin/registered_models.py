@@ -60,12 +60,12 @@ class LabelForm(forms.ModelForm[Label]):
 class LabelInline(TabularInline[Label, RegisteredModel]):
     model = Label
     form = LabelForm
+    template = "admin/classifier/labels.html"
     fields = ("key", "name")
     readonly_fields = ("key",)
     ordering = ("id",)
     extra = 0
     can_delete = False
-    verbose_name_plural = "labels (the key is what versions predict; people read the name)"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from classifier.lineage import lineage_of
+
 UNKNOWN = "\N{EN DASH}"
 SPLITS = ("test", "validation", "train")
 NAMES = {
@@ -117,6 +119,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     recipe = _mapping(manifest.get("recipe"))
     calibration = {"temperature": manifest.get("temperature"), **_levels(manifest)}
     sections = [
+        ("Made of other versions", _lineage(manifest)),
         ("Recipe", pairs({key: recipe[key] for key in recipe if key != "settings"})),
         ("Settings", pairs(recipe.get("settings"))),
         ("Dataset", pairs(manifest.get("dataset"))),
@@ -128,6 +131,26 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
         ("Libraries", pairs(manifest.get("libraries"))),
     ]
     return [(heading, rows) for heading, rows in sections if rows]
+
+
+def _lineage(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return of which versions it was made, and what that cost; nothing for a trained one."""
+    lineage = lineage_of(manifest)
+    if lineage is None:
+        return []
+    shares = lineage.is_ensemble
+    rows = [("made", f"{lineage.made}, of {lineage.mean}" if lineage.mean else str(lineage.made))]
+    rows += [
+        (
+            f"{each.model} ({each.architecture})",
+            f"bundle {each.digest[:12]}" + (f", weight {each.weight:.3g}" if shares else ""),
+        )
+        for each in lineage.of
+    ]
+    if (cost := lineage.cost) is not None:
+        before, after = f"{cost.right_before:,}", f"{cost.right_after:,}"
+        rows.append(("right before, and now", f"{before}, {after} of {cost.images:,} test images"))
+    return rows
 
 
 def pictures(paths: Iterable[str]) -> list[Picture]:

@@ -76,7 +76,8 @@ class SwitchForm(forms.Form):
         if self.switch.is_refused and not cleaned.get("override"):
             sentence = "The gate refuses this version"
             if self.switch.may_override:
-                raise forms.ValidationError(f"{sentence}: to activate it all the same, override.")
+                how = "to activate it all the same, override it below"
+                raise forms.ValidationError(f"{sentence}: {how}.")
             raise forms.ValidationError(f"{sentence}, and you may not override it.")
         return cleaned
 

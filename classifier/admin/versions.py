@@ -63,7 +63,7 @@ class ArchivedFilter(admin.SimpleListFilter):
 class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
     change_form_template = "admin/classifier/modelversion/change_form.html"
     actions = ("compare", "activate", "archive", "unarchive")
-    list_display = ("version", "state", "error", "architecture", "accuracy", "registered")
+    list_display = ("version", "state", "architecture", "accuracy", "registered")
     list_filter = ("model", ArchivedFilter, "architecture")
     list_select_related = ("model",)
     fields = ("number",)
@@ -75,6 +75,13 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
 
     @admin.display(description="state")
     def state(self, obj: ModelVersion) -> SafeString | str:
+        found = self._place(obj)
+        if not obj.serving_error:
+            return found
+        why = truncatechars(obj.serving_error, 120)
+        return format_html('{} <span class="cm-worse">{}</span>', found, why)
+
+    def _place(self, obj: ModelVersion) -> SafeString | str:
         if obj.is_active:
             return badge("active", "error" if obj.serving_error else "active")
         if obj.archived_at is None:
@@ -84,14 +91,6 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
     @admin.display(description="test accuracy", ordering="manifest__metrics__test__accuracy")
     def accuracy(self, obj: ModelVersion) -> str:
         return sheets.number("accuracy", obj.test_accuracy)
-
-    @admin.display(description="serving error")
-    def error(self, obj: ModelVersion) -> SafeString | str:
-        if not obj.serving_error:
-            return ""
-        return format_html(
-            '<span class="cm-worse">{}</span>', truncatechars(obj.serving_error, 120)
-        )
 
     @admin.display(description="registered (UTC)", ordering="registered_at")
     def registered(self, obj: ModelVersion) -> SafeString | str:

@@ -21,7 +21,7 @@ from django.db import IntegrityError, transaction
 from classifier import corrections
 from classifier.comparing import manifests
 from classifier.comparing.chosen import ComparisonRefused
-from classifier.comparing_rows import set_name
+from classifier.comparing_rows import UNFINISHED, set_name
 from classifier.models import Correction, GoldenPicture, GoldenSet, ModelVersion, RegisteredModel
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_PICTURES = 2_000
 LONGEST_NAME = 64
+# Of each model's sets without a name those that were made last.
+KEPT_WITHOUT_NAME = 50
 _LOOKED_AT = 500  # uploads in one query
 
 SENT_TWICE = "sent twice"
@@ -54,7 +56,8 @@ def make(
 ) -> GoldenSet:
     """Freeze the newest pictures whose latest correction names a label; return the set.
 
-    Without a name that is the set which there is, if it has the same pictures and labels.
+    Without a name that is the set which there is, if it has the same pictures and labels; of many
+    such sets the oldest are forgotten.
 
     Args:
         name: to find it by later; "" for one comparison.
@@ -89,7 +92,17 @@ def make(
             GoldenPicture.objects.bulk_create(_pictures(golden_set, chosen), batch_size=500)
     except IntegrityError as error:
         raise _taken(model, name) from error
+    if not name:
+        _forget_oldest(model)
     return golden_set
+
+
+def _forget_oldest(model: RegisteredModel) -> None:
+    """Delete what nobody gave a name to, and no version is at work on, beyond those that stay."""
+    without = GoldenSet.objects.filter(model=model, name="").order_by("-pk")
+    idle = without.exclude(runs__state__in=UNFINISHED)
+    oldest = list(idle.values_list("pk", flat=True)[KEPT_WITHOUT_NAME:])
+    GoldenSet.objects.filter(pk__in=oldest).delete()
 
 
 def find(model: RegisteredModel, key: str) -> GoldenSet:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.http import HttpResponseBase
 from django.urls import reverse
 
-from classifier.filters import HistoryForm, Offered, filtered
+from classifier.filters import NOT_SURE, HistoryForm, Offered, filtered
 from classifier.listing import PAGE_SIZE, Key, Listing, Order, Page, made_at
 from classifier.models import Prediction, PredictionQuerySet
 from classifier.pages.answers import Answer, Vocabulary
@@ -51,6 +51,16 @@ class Entry:
 
     answer: Answer
     names: Mapping[tuple[int, str], str]
+    is_not_sure: bool = False
+
+    @property
+    def level(self) -> str:
+        """What the entry is coloured by: its level, or that the version is not sure."""
+        return NOT_SURE if self.is_not_sure else self.prediction.level
+
+    @property
+    def level_words(self) -> str:
+        return "Not sure" if self.is_not_sure else self.answer.level_words
 
     @property
     def prediction(self) -> Prediction:
@@ -79,7 +89,7 @@ class Entry:
         """The entry in one sentence."""
         said = f", corrected to {self.corrected_to}" if self.corrected_to else ""
         said = said or (", confirmed" if self.is_confirmed else "")
-        return f"{self.answer.label}{said}, {self.answer.percent}, {self.answer.level_words}"
+        return f"{self.answer.label}{said}, {self.answer.percent}, {self.level_words}"
 
 
 @dataclass(frozen=True)
@@ -249,8 +259,9 @@ def history(
     """Return the asked-for page of what somebody may see; a filter that is nonsense is no filter.
 
     `everybodys`: whether it is everybody's, and may be asked for by uploader. `view`: how it is
-    shown where the address does not say. Takes three queries (labels, versions, predictions);
-    filters without an index of their own, and pages but the first, a few more: see `listing`.
+    shown where the address does not say. Takes three queries (labels, versions, predictions), and
+    one more when there are versions it has not met; filters without an index of their own, and
+    pages but the first, a few: see `listing`.
     """
     offered = Offered.load()
     form = HistoryForm(query, offered=offered, everybodys=everybodys)
@@ -260,10 +271,22 @@ def history(
         after=Key.parse(form.chosen("after")),
         further=bool(form.chosen("further")),
     )
-    vocabulary = Vocabulary(offered.names)
-    entries = [Entry(vocabulary.answer(row), offered.names) for row in shown.predictions]
+    entries = _entries(shown.predictions, offered)
     is_table = (form.chosen("view") or view) == "table"
     return History(form, shown, entries, view="table" if is_table else "grid")
+
+
+def _entries(rows: list[Prediction], offered: Offered) -> list[Entry]:
+    vocabulary = Vocabulary(offered.names)
+    below = offered.not_sure_below() if rows else {}
+    return [
+        Entry(
+            vocabulary.answer(row),
+            offered.names,
+            is_not_sure=row.confidence < below.get(row.version_id, 0.0),
+        )
+        for row in rows
+    ]
 
 
 def remember_view(response: HttpResponseBase, shown: History) -> None:

@@ -30,6 +30,7 @@ from classifier.pages.answers import Answer
 from classifier.pages.correcting import FEW_LABELS, NONE_WORDS, Person
 from classifier.pages.request import Request
 from classifier.reviewing import Card, Progress, Reviewer, ReviewRefused
+from classifier.reviewing_order import OWN_ROWS
 
 # A window has so many pictures at hand, and may ask for no more.
 AHEAD = 6
@@ -125,6 +126,11 @@ class Desk:
     def models(self) -> list[RegisteredModel]:
         """The models to choose from: all that answer."""
         return list(RegisteredModel.objects.exclude(active_version=None))
+
+    @property
+    def own(self) -> str:
+        """How many of their own pictures the queue reaches back to."""
+        return f"{OWN_ROWS:,}"
 
     @cached_property
     def left(self) -> str:

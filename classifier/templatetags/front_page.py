@@ -54,8 +54,8 @@ def front_page() -> FrontPage:
 
 @register.filter
 def percent(share: float, digits: int = 1) -> str:
-    """Return a share from 0 to 1 in per cent."""
-    return f"{share:.{digits}%}"
+    """Return a share from 0 to 1 in per cent, the sign where no line breaks."""
+    return f"{share:.{digits}%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def _of_hours(buckets: Sequence[Bucket]) -> charts.Chart:

@@ -173,6 +173,21 @@ def test_rows_of_full_quotas_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row.key for row in RateLimit.objects.all()] == ["new"]
 
 
+@pytest.mark.django_db
+def test_where_a_sweep_leaves_some_the_next_one_comes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = timezone.now() - timedelta(hours=25)
+    StoredAnswer.objects.bulk_create(
+        StoredAnswer(caller="a", key=str(n), fingerprint="f", started_at=old) for n in range(3)
+    )
+    for n in range(3):
+        take(str(n), SIX_A_MINUTE, now=NOW - 10**9)
+    for sweeper in (idempotency, limits):
+        monkeypatch.setattr(sweeper, "SWEEP_ROWS", 2)
+        monkeypatch.setattr(sweeper, "SWEEP_ON_SECONDS", 0.0)
+        monkeypatch.setattr(sweeper, "_sweep_again_at", 0.0)
+        assert [sweeper.sweep() for _ in range(3)] == [2, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("text", "rate"),
     [

@@ -349,7 +349,7 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(settings: Settings) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         host = f"127.0.0.1:{server.server_port}"
         settings.URL_FETCHING_PRIVATE_HOSTS = [host]
         yield f"http://{host}"

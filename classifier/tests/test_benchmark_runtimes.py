@@ -185,7 +185,7 @@ def test_nothing_is_recommended_on_a_busy_machine() -> None:
 
     (line,) = recommended([Measured(setup(), Figures(timings=(busy,)))])
 
-    assert "differs by 80% from round to round" in line
+    assert "differs by 80% from one time to the next" in line
 
 
 def test_rounds_are_told_by_their_medians_and_their_scatter() -> None:
@@ -199,6 +199,8 @@ def test_rounds_are_told_by_their_medians_and_their_scatter() -> None:
     assert told.load_ms == 20.0
     assert told.timings == (Timing(8, 5.0, 3.0, 7.0, 1600.0, 1.5),)
     assert stopwatch.merged([*rounds, Figures(error="it died")]).error == "it died"
+    (alone,) = stopwatch.merged(rounds[:1]).timings
+    assert alone.scatter == pytest.approx(5.0 / 3.0)
 
 
 def test_nothing_is_recommended_that_does_not_prove_itself() -> None:

@@ -340,6 +340,48 @@ def test_of_a_folder_the_pictures_are_taken_in_the_order_of_their_names(
     expect(page.locator("#toasts")).to_contain_text("1 file is no picture and was left out.")
 
 
+def test_a_folder_is_dropped_and_taken_with_all_in_it(
+    page: Page, site: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "more").mkdir(parents=True)
+    for name, colour in (("10.png", "blue"), ("9.png", "green"), ("more/1.png", "red")):
+        (folder / name).write_bytes(picture(colour))
+    (folder / "notes.txt").write_text("hello")
+    page.goto(site)
+    frame = page.locator("#frame").bounding_box()
+    assert frame
+    devtools = page.context.new_cdp_session(page)
+    dragged = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"x": frame["x"] + 40, "y": frame["y"] + 40}
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "data": dragged, **place})
+    expect(page.locator("#sheet-line")).to_have_text("3 answered")
+    names = page.locator("#cards .card-name").all_inner_texts()
+    assert names == ["9.png", "10.png", "1.png"]
+
+
+def test_on_a_phone_a_photo_is_taken_and_one_comes_to_its_answer_next(
+    chromium: Browser, site: str
+) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, is_mobile=True)
+    page = context.new_page()
+    page.goto(site)
+    camera = page.locator("#camera")
+    expect(camera).to_have_attribute("capture", "environment")
+    camera.set_input_files(file("photo.jpg", picture("green", kind="JPEG")))
+    expect(page.locator(".verdict-label")).to_have_text("Green")
+    answer, ways = page.locator("#answer").bounding_box(), page.locator(".ways").bounding_box()
+    assert answer
+    assert ways
+    assert answer["y"] < ways["y"]
+    # Keys go on from there, though it stands behind the form in the document.
+    expect(page.get_by_role("region", name="Answer")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#answer :focus")).to_have_count(1)
+    context.close()
+
+
 def test_what_is_no_picture_is_said_without_being_sent(page: Page, site: str) -> None:
     page.goto(site)
     sent: list[str] = []
@@ -367,6 +409,9 @@ def test_a_picture_at_an_address_is_classified_in_place(
         field.fill("http://10.0.0.1/cat.png")
         page.get_by_role("button", name="Classify it").click()
         expect(page.get_by_role("alert")).to_contain_text("public")
+        field.fill("ftp://example.org/cat.png")
+        field.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("begins with http:// or https://")
 
 
 def test_models_are_chosen_and_stand_side_by_side(page: Page, site: str, tmp_path: Path) -> None:

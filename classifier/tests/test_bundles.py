@@ -6,6 +6,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from classifier import bundles
 from classifier.bundles import Bundle, BundleError, Fault, Label, Manifest, Role
 from classifier.imaging import InputSpec
+from classifier.lineage import Cost, Lineage, Made, Mean, Parent
 from classifier.measured import (
     Acceptance,
     AcceptanceRule,
@@ -28,6 +30,7 @@ from classifier.measured import (
 from classifier.tests.bundles import make_bundle
 
 Change = Callable[[dict[str, Any]], Any]
+ONE = Parent("colours", "ab" * 32, "mean_colour")
 
 
 @pytest.fixture
@@ -125,6 +128,59 @@ def test_a_manifest_of_schema_1_is_read_and_stays_as_it_is(bundle: Bundle) -> No
     assert manifest.to_json() == json.loads((bundle.root / "manifest.json").read_text())
     rewrite(bundle, put("not_sure", value=None))
     assert "'not_sure'" in fault(bundle.root).message
+
+
+LINEAGES = (
+    Lineage(Made.ENSEMBLE, (ONE, replace(ONE, weight=0.25)), Mean.PROBABILITIES),
+    Lineage(Made.INT8, (ONE,), cost=Cost(100, 90, 88, 5, 3)),
+    Lineage(Made.FLOAT16, (ONE,)),
+)
+
+
+@pytest.mark.parametrize("lineage", LINEAGES, ids=[each.made for each in LINEAGES])
+def test_it_reads_of_which_versions_one_was_made(tmp_path: Path, lineage: Lineage) -> None:
+    manifest = make_bundle(tmp_path, lineage=lineage).manifest
+
+    assert manifest.schema_version == 3
+    assert manifest.lineage == lineage
+
+
+def test_a_bundle_without_lineage_is_written_so_that_those_before_can_read_it(
+    bundle: Bundle,
+) -> None:
+    written = json.loads((bundle.root / "manifest.json").read_text())
+
+    assert written["schema_version"] == 2
+    assert "lineage" not in written
+    assert bundle.manifest.lineage is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"made": "distilled"}, "one of ensemble, int8, float16"),
+        ({"made": "ensemble", "mean": "logits"}, "a list of 2 to 64 items"),
+        ({"mean": "logits"}, "there for an ensemble alone"),
+        ({"cost": {}}, "an object with"),
+        ({"cost": Cost(100, 90, 88, 5, 4).to_json()}, "agree on what both have right"),
+        ({"cost": Cost(100, 101, 88, 5, 4).to_json()}, "a whole number from 0 to 100"),
+        ({"of": []}, "a list of 1 to 1 items"),
+        ({"of": [ONE.to_json() | {"digest": "ab"}]}, "64 hexadecimal digits"),
+        ({"of": [ONE.to_json() | {"weight": 2}]}, "a number from 0 to 1"),
+        ({"by": "me"}, "an object of"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_refuses_a_lineage_that_is_none(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    bundle = make_bundle(tmp_path, lineage=Lineage(Made.INT8, (ONE,)))
+    rewrite(bundle, lambda manifest: manifest["lineage"].update(change))
+
+    refused = fault(bundle.root)
+
+    assert refused.code == Fault.MANIFEST_INVALID
+    assert words in refused.message
 
 
 def test_it_finds_files_by_their_role(bundle: Bundle) -> None:
@@ -255,7 +311,7 @@ def test_it_refuses_a_file_that_is_listed_twice(bundle: Bundle) -> None:
 
 
 def test_it_refuses_a_newer_schema_and_says_what_to_do(bundle: Bundle) -> None:
-    rewrite(bundle, put("schema_version", value=3))
+    rewrite(bundle, put("schema_version", value=4))
 
     refused = fault(bundle.root)
 

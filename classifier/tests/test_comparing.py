@@ -351,6 +351,21 @@ def test_the_same_pictures_are_one_set_unless_they_get_a_name(
 # -- asking ----------------------------------------------------------------------------------------
 
 
+def test_of_many_sets_without_a_name_the_oldest_are_forgotten(
+    first: ModelVersion, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden_sets, "KEPT_WITHOUT_NAME", 2)
+    made = []
+    for name in ("", "autumn", "", "", ""):
+        said(first, owner, "red", really="red")
+        made.append(golden_sets.make(first.model, name=name))
+    assert set(GoldenSet.objects.all()) == {made[1], *made[3:]}
+    asking.start(made[3], [first])
+    said(first, owner, "red", really="red")
+    made.append(golden_sets.make(first.model))
+    assert set(GoldenSet.objects.all()) == {made[1], *made[3:]}
+
+
 def test_versions_are_told_apart_on_ones_own_pictures(
     first: ModelVersion, second: ModelVersion, owner: User
 ) -> None:

@@ -103,8 +103,9 @@ def test_bars_reach_round_numbers_and_say_what_they_stand_for() -> None:
     assert [tick.words for tick in chart.ticks] == ["0", "20", "40"]
     assert [(bar.words, bar.count) for bar in chart.bars] == [("one", "35"), ("two", "0")]
     first, second = chart.bars
-    assert first.y + first.height == chart.base
-    assert first.height == pytest.approx(35 / 40 * (chart.base - charts.TOP), abs=0.1)
+    ground = charts.FRAME.y(0)
+    assert first.y + first.height == pytest.approx(ground)
+    assert first.height == pytest.approx(35 / 40 * (ground - charts.FRAME.y(1)), abs=0.1)
     assert second.height == 0
     tiny = charts.bars("Pictures", "so many", [("a", "", 1), ("b", "", 100_000)])
     assert tiny.bars[0].height == 1.0
@@ -186,8 +187,9 @@ def test_it_tells_at_a_glance_what_serves_and_how_busy_it_is(
 
     page = shown(admin)
 
-    assert "95.00%" in page
-    assert "right on 100 images of swatches, 95 % interval 88.8% to 97.8%" in page
+    assert "95.00\N{NO-BREAK SPACE}%" in page
+    interval = "88.8\N{NO-BREAK SPACE}% to 97.8\N{NO-BREAK SPACE}%"
+    assert f"right on 100 images of swatches, 95 % interval {interval}" in page
     assert "by the command line" in page
     assert "for a test" in page
     assert "4 pictures" in page

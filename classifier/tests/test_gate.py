@@ -18,6 +18,7 @@ from django.urls import reverse
 from classifier import gate, registry
 from classifier.activations import AppendOnly
 from classifier.gate import Outcome
+from classifier.lineage import Cost, Lineage, Made, Mean, Parent
 from classifier.measured import AcceptanceRule
 from classifier.models import (
     Activation,
@@ -29,8 +30,15 @@ from classifier.models import (
 from classifier.tests.bundles import make_bundle
 
 NOBODY_ASKS: dict[str, Any] = dict.fromkeys(
-    ("most_points_lost", "most_ece", "most_milliseconds", "most_times_slower")
+    (
+        "most_points_lost",
+        "most_points_quantised",
+        "most_ece",
+        "most_milliseconds",
+        "most_times_slower",
+    )
 ) | {"asks_acceptance": False}
+BEFORE = Parent("colours", "ab" * 32, "mean_colour")
 
 
 def version(number: int = 1, **changes: Any) -> ModelVersion:
@@ -71,6 +79,41 @@ def test_accuracy_may_fall_by_so_many_points(accuracy: float, outcome: Outcome, 
     assert said[0] is outcome
     assert words in said[1]
     assert "the same 1,000 test images" in said[1]
+
+
+def quantised(right: int | None, number: int = 1) -> ModelVersion:
+    """Return an int8 version of one that had 900 of 1,000 right; None: nobody measured it."""
+    lost = None if right is None else Cost(1000, 900, right, max(0, 900 - right), 0)
+    return version(number, lineage=Lineage(Made.INT8, (BEFORE,), cost=lost).to_json())
+
+
+@pytest.mark.parametrize(
+    ("right", "outcome", "words"),
+    [
+        (900, Outcome.PASS, "no different"),
+        (895, Outcome.PASS, "0.50 points worse."),
+        (894, Outcome.FAIL, "0.60 points worse; at most 0.5 are forgiven"),
+        (None, Outcome.UNKNOWN, "never measured"),
+    ],
+)
+def test_quantising_may_cost_so_many_points(
+    right: int | None, outcome: Outcome, words: str
+) -> None:
+    said = found(quantised(right), most_points_quantised=0.5)
+
+    assert said[0] is outcome
+    assert words in said[1]
+    assert "colours, bundle abababababab" in said[1]
+
+
+def test_only_of_quantised_versions_it_is_asked_what_that_cost() -> None:
+    other = Parent("colours", "cd" * 32, "mean_colour", 0.5)
+    ensemble = Lineage(Made.ENSEMBLE, (BEFORE, other), Mean.LOGITS).to_json()
+    asks = GatePolicy(**(NOBODY_ASKS | {"most_points_quantised": 0.5}))
+
+    assert gate.judge(version(), None, asks).findings == ()
+    assert gate.judge(version(lineage=ensemble), None, asks).findings == ()
+    assert gate.judge(quantised(0), None, GatePolicy(**NOBODY_ASKS)).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -447,7 +490,8 @@ def test_the_admin_offers_no_override_to_who_may_not(
 def test_the_policy_is_edited_in_the_admin_with_a_reason(good: ModelVersion) -> None:
     client = sign_in("view_registeredmodel", "view_gatepolicy", "change_gate")
     address = page("registeredmodel_gate", good.model_id)
-    rules = {"most_points_lost": "2", "most_ece": "0.1", "most_milliseconds": "20"}
+    rules = {"most_points_lost": "2", "most_points_quantised": "1.5", "most_ece": "0.1"}
+    rules |= {"most_milliseconds": "20"}
 
     refused = client.post(address, rules | {"reason": ""}).content.decode()
     assert "This field is required" in refused
@@ -458,6 +502,7 @@ def test_the_policy_is_edited_in_the_admin_with_a_reason(good: ModelVersion) -> 
     policy = gate.policy_of(good.model)
     assert gate.rules_of(policy) == {
         "most_points_lost": 2.0,
+        "most_points_quantised": 1.5,
         "asks_acceptance": False,
         "most_ece": 0.1,
         "most_milliseconds": 20.0,

@@ -46,7 +46,7 @@ def act_out(page: Page, site: str, worse: ModelVersion) -> None:
 
     page.goto(f"{site}/admin/")
     model = page.get_by_role("article", name="Colours")
-    expect(model).to_contain_text("50.00%")
+    expect(model).to_contain_text("50.00 %")
     expect(model).to_contain_text("by grace gate overridden")
     model.get_by_text("Roll back to v1").first.click()
     model.get_by_label("Why").fill("worse on red")

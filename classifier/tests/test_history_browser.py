@@ -148,6 +148,26 @@ def test_deleting_waits_until_nobody_undoes_it(page: Page, past: str) -> None:
     assert Prediction.objects.count() == COUNT - 1
 
 
+def test_nothing_is_deleted_while_somebody_is_at_the_button_that_undoes_it(
+    page: Page, past: str
+) -> None:
+    sign_in(page.context, past.removesuffix("/history/"), User.objects.get(username="ada"))
+    page.clock.install()
+    page.goto(past)
+    page.get_by_role("checkbox", name="Select").nth(0).check()
+    page.get_by_role("button", name="Delete").click()
+    undo = page.get_by_role("button", name="Undo")
+    undo.focus()
+    undo.hover()
+    page.mouse.move(0, 0)
+    page.clock.run_for(30_000)
+    expect(page.locator(".is-going")).to_have_count(1)
+    assert Prediction.objects.count() == COUNT
+    undo.blur()
+    page.clock.run_for(8_000)
+    expect(page.locator(".toast-line")).to_contain_text("1 picture deleted.")
+
+
 def test_without_javascript_pictures_are_chosen_corrected_and_deleted(
     plain_page: Page, past: str
 ) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from classifier import corrections, listing, registry, visitors
 from classifier.filters import Filter, HistoryForm, filtered, first_id
 from classifier.listing import Key, Listing, Order
+from classifier.measured import Answered, NotSure, Search
 from classifier.models import ModelVersion, Prediction, PredictionQuerySet, Upload
 from classifier.tests.bundles import make_bundle
 from classifier.tests.pasts import make_prediction
@@ -103,6 +104,29 @@ def test_the_model_and_the_level_filter(
     assert listed(client, "?level=low") == [red.id]
     assert listed(client, "?model=shapes&level=low") == []
     assert listed(client, f"?model=shapes&version={colours.id}") == []
+
+
+def test_what_a_version_is_not_sure_of_says_so_and_filters(
+    client: Client, colours: ModelVersion, visitor: UUID, tmp_path: Path
+) -> None:
+    assert listed(client, "?level=unsure") == []  # no version knows when it is not sure
+    tested = Answered(images=100, unanswered=0.2, precision=0.99)
+    not_sure = NotSure(0.99, Search.CHOSEN, 0.6, validation=tested, test=tested)
+    honest = registry.register(make_bundle(tmp_path / "honest", not_sure=not_sure).root)
+    make_prediction(colours, visitor=visitor, confidence=0.4)
+    sure = make_prediction(honest, visitor=visitor, confidence=0.6, level="low")
+    unsure = make_prediction(honest, visitor=visitor, confidence=0.59, level="medium")
+    assert listed(client, "?level=unsure") == [unsure.id]
+    assert listed(client, "?level=unsure&sort=sure") == [unsure.id]
+    assert listed(client, f"?level=unsure&version={colours.id}") == []
+    assert sure.id in listed(client, "?level=low")
+    for view in ("grid", "table"):
+        content = client.get(f"/history/?view={view}").content.decode()
+        assert content.count('<span class="print-unsure">not sure</span>') == 1
+        assert "Select Red, 59.0 %, Not sure" in content
+    assert '<option value="unsure" selected>Not sure</option>' in (
+        client.get("/history/?level=unsure").content.decode()
+    )
 
 
 def test_what_people_said_filters(client: Client, colours: ModelVersion, visitor: UUID) -> None:
@@ -226,6 +250,8 @@ ASKED: dict[str, Callable[[], Filter]] = {
     "a person": lambda: Filter(uploader=User.objects.get(username="ada").pk, label="red"),
     "visitors": lambda: Filter(uploader="visitors", corrected="yes"),
     "versions": lambda: Filter(versions=_versions()),
+    "not sure": lambda: Filter(unsure=tuple((version, 0.6) for version in _versions())),
+    "not sure, by label": lambda: Filter(unsure=((_versions()[0], 0.45),), label="red"),
     "versions and level": lambda: Filter(versions=_versions(), level="medium"),
     "a word": lambda: Filter(text="opp", level="low"),
     "days": lambda: Filter(since=timezone.now() - timedelta(days=1), label="green"),

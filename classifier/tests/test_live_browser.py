@@ -20,6 +20,28 @@ HIDE = """(hidden) => {
     Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
+# A phone has a camera on either side; it is noted which was asked for.
+TWO_SIDES = """() => {
+    const media = navigator.mediaDevices;
+    const open = media.getUserMedia.bind(media);
+    window.sides = [];
+    media.getUserMedia = (wanted) => {
+        window.sides.push(wanted.video.facingMode.ideal);
+        return open(wanted);
+    };
+    media.enumerateDevices = async () => [{ kind: "videoinput" }, { kind: "videoinput" }];
+}"""
+# Somebody takes their time to allow the camera.
+HESITATE = """() => {
+    const media = navigator.mediaDevices;
+    const open = media.getUserMedia.bind(media);
+    media.getUserMedia = async (wanted) => {
+        window.opened = await open(wanted);
+        await new Promise((resolve) => { window.allow = resolve; });
+        return window.opened;
+    };
+}"""
+IS_OFF = "() => window.opened.getTracks().every(({ readyState }) => readyState === 'ended')"
 REFUSE = """(name) => {
     navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("No.", name); };
 }"""
@@ -92,6 +114,34 @@ def test_the_camera_stops_when_the_page_is_hidden_and_comes_back(
         pass
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("The camera is off.")).to_be_visible()
+
+
+def test_the_camera_is_turned_round_and_is_off_while_nobody_looks(
+    film: Film, live_server: LiveServer, colours: ModelVersion, red_and_blue: Path
+) -> None:
+    page = film(red_and_blue)
+    page.goto(f"{live_server.url}/live/")
+    page.evaluate(TWO_SIDES)
+    page.get_by_role("button", name="Start the camera").click()
+    page.get_by_role("button", name="Turn the camera round").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.locator("#live-label")).not_to_be_empty()
+    assert page.evaluate("window.sides") == ["environment", "user"]
+    page.get_by_role("button", name="Stop").click()
+
+    # Allowed when the page is hidden already: off again at once, and on when one comes back.
+    page.evaluate(HESITATE)
+    page.get_by_role("button", name="Start the camera").click()
+    page.wait_for_function("() => Boolean(window.allow)")
+    page.evaluate(HIDE, True)
+    page.evaluate("window.allow()")
+    page.wait_for_function(IS_OFF)
+    expect(page.get_by_text("The camera is off.")).to_be_visible()
+    page.evaluate("window.allow = null")
+    page.evaluate(HIDE, False)
+    page.wait_for_function("() => Boolean(window.allow)")
+    page.evaluate("window.allow()")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,8 @@ def test_a_visitor_reviews_their_own_and_who_has_none_is_told_how_to_get_some(
     assert shown(page) == str(mine.pk)
     client.post(REVIEW, {"prediction": shown(page), "window": window(page), "label": "blue"})
     assert Correction.objects.get().visitor == visitor
+    page = client.get(REVIEW).content.decode()
+    assert "Of your newest 2,000 pictures all that Colours answered have been looked at." in page
 
 
 def test_a_reload_shows_the_same_picture_and_another_window_another(

@@ -463,6 +463,10 @@ def test_the_pace_is_measured_from_the_first_to_the_last() -> None:
     assert reviewing.pace_of([noon] * 5) is None
     moments = [noon - timedelta(seconds=3 * number) for number in range(11)]
     assert reviewing.pace_of(moments) == 20.0
+    # What an import brought a moment later is no answer more than one.
+    brought = [noon + timedelta(seconds=3, milliseconds=number // 2) for number in range(200)]
+    assert reviewing.pace_of([*reversed(brought), *moments]) == pytest.approx(20.0, rel=0.01)
+    assert reviewing.pace_of([*reversed(brought)]) is None
 
 
 def test_what_is_left_is_counted_no_further_than_asked(

@@ -10,24 +10,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
-from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
-from django.db import models, transaction
+from django.db import transaction
 from django.http import HttpResponseBase
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import reverse
 from ninja.operation import Operation
 
-from classifier import access, corrections, gate, roles
-from classifier.access import ApiToken
+from classifier import access, roles
 from classifier.api.callers import Bearer
 from classifier.api.urls import api
-from classifier.labels import keeping
 from classifier.models import ModelVersion, Prediction, RoleGrant
 from classifier.roles import Role
+from classifier.tests.addresses import addresses, arguments, let_go, one_of_each
 from classifier.tests.pasts import make_prediction
 
 pytestmark = pytest.mark.django_db
@@ -56,25 +53,6 @@ def table(heading: str) -> list[Row]:
 # Addresses
 
 
-def by_name(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, URLPattern]]:
-    for pattern in resolver.url_patterns:
-        if isinstance(pattern, URLResolver):
-            inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
-            yield from by_name(pattern, inner)
-        elif pattern.name is not None:
-            yield f"{namespace}{pattern.name}", pattern
-
-
-def addresses() -> dict[str, list[str]]:
-    """Return the names of the parameters of every address but the API's, by its name."""
-    found = dict(by_name(get_resolver()))
-    return {
-        name: [*pattern.pattern.converters, *pattern.pattern.regex.groupindex]
-        for name, pattern in found.items()
-        if not name.startswith("api:")
-    }
-
-
 @pytest.fixture
 def owner(db: None) -> User:
     return User.objects.create_user("owner")
@@ -83,57 +61,7 @@ def owner(db: None) -> User:
 @pytest.fixture
 def things(colours: ModelVersion, owner: User) -> Mapping[str, object]:
     """One of everything that an address may name; the picture is the owner's."""
-    prediction = make_prediction(colours, owner=owner)
-    correction = corrections.correct(prediction, label="green", by=owner)
-    gate.change_policy(colours.model, {"most_ece": 0.04}, by=None, reason="")
-    Group.objects.create(name="Others")
-    _make(
-        "training.TrainingRun",
-        **{"recipe": "baseline_cnn", "settings": {}, "seed": 0, "model_name": "colours"},
-        **{"dataset_name": "swatches", "dataset_digest": "0" * 64, "command": "train"},
-        **{"folder": "/nowhere", "host": "here", "pid": 1, "outcome": "failed"},
-    )
-    _make("training.TrainingRequest", recipe="baseline_cnn", state="failed")
-    _make("training.DatasetSnapshot", name="one", model=colours.model, digest="0" * 64, counts={})
-    _make("classifier.GoldenSet", model=colours.model, digest="0" * 64, size=0, counts={})
-    _make(
-        "django_tasks_database.DBTaskResult",
-        **{"task_path": "classifier.tasks.carry_to_cloud", "args_kwargs": {}, "priority": 0},
-        **{"status": "FAILED", "backend_name": "default"},
-    )
-    token = ApiToken(person=owner, name="one")
-    token.take_secret(access.new_secret())
-    token.save()
-    transfer = {"format": "csv", "state": "done", "owner": owner}
-    report, _ = keeping.keep([b"row,outcome"], ".csv")
-    return {
-        "export_id": _make("classifier.Export", **transfer).pk,
-        "import_id": _make("classifier.Import", **transfer, report=report).pk,
-        "prediction_id": prediction.pk,
-        "upload_id": prediction.upload_id,
-        "correction_id": correction.pk,
-        "version_id": colours.pk,
-        "model_id": colours.model_id,
-        "id": owner.pk,
-        "content_type_id": ContentType.objects.get_for_model(User).pk,
-    }
-
-
-def _make(label: str, **fields: Any) -> models.Model:
-    row: models.Model = apps.get_model(label)._default_manager.create(**fields)
-    return row
-
-
-def arguments(name: str, parameters: list[str], things: Mapping[str, object]) -> dict[str, object]:
-    """Return an address' arguments: a row of its model for an `object_id`, the owner of people."""
-    named = "report/curves.png" if name.startswith("admin:") else "colours"
-    known = {"name": named, "app_label": "classifier", "object_id": "1", **things}
-    for model in apps.get_models():
-        if name.startswith(f"admin:{model._meta.app_label}_{model._meta.model_name}_"):
-            rows = model._default_manager.order_by("pk")
-            row = rows.filter(username="owner").first() if model is User else rows.first()
-            known |= {"object_id": row.pk, "pk": row.pk} if row else {}
-    return {parameter: known[parameter] for parameter in parameters}
+    return one_of_each(make_prediction(colours, owner=owner))
 
 
 @pytest.fixture
@@ -161,9 +89,7 @@ def ask(client: Client, method: str, address: str) -> HttpResponseBase:
             response = client.post(address, {"label": "red", "reason": "a test"})
         else:
             response = client.get(address)
-        # Not `close()`: that says that the request is over, and closes the connection.
-        for close in getattr(response, "_resource_closers"):  # noqa: B009
-            close()
+        let_go(response)
         transaction.set_rollback(True)
     client.cookies = cookies
     return response

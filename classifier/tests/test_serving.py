@@ -745,7 +745,7 @@ model = versions[0].model
 def resident():
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6
-for number in range(30):
+for number in range(16):
     version = versions[number % 2]
     RegisteredModel.objects.update(active_version=version)
     assert serving.active(RegisteredModel.objects.get()).version == version
@@ -760,7 +760,7 @@ def test_a_retired_versions_memory_is_given_back(tmp_path: Path) -> None:
     megabytes = [float(line) for line in in_a_process(tmp_path, SWITCH_OFTEN, "bundles")]
 
     # A version weighs 12 MB. Freed and not given back, they add up to thirty within ten switches.
-    assert len(megabytes) == 30
+    assert len(megabytes) == 16
     assert max(megabytes[2:]) < megabytes[1] + 12
 
 

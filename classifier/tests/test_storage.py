@@ -70,7 +70,7 @@ def test_a_kept_picture_has_a_random_name_in_shards(media_root: Path) -> None:
     keys = {storage.keep(PICTURE, "image/jpeg") for _ in range(3)}
     assert len(keys) == 3
     for key in keys:
-        assert re.fullmatch(r"uploads/([0-9a-f]{2})/([0-9a-f]{2})/\1\2[0-9a-f]{28}\.jpg", key)
+        assert re.fullmatch(r"uploads/([0-9a-f]{2})/\1[0-9a-f]{30}\.jpg", key)
         assert (media_root / key).read_bytes() == PICTURE
 
 

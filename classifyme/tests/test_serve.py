@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ class Site:
     """A running `scripts/serve.py` with folders of its own; its output goes to a file."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
         self.port = free_port()
         self.log = folder / "log"
         self.begins = len(self.output()) if self.log.exists() else 0
@@ -60,13 +62,20 @@ class Site:
 
     def wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while "ClassifyMe serves on" not in self.output()[self.begins :]:
+        while "ClassifyMe serves on" not in self.said():
             assert self.process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.1)
 
     def output(self) -> str:
         return self.log.read_text("utf-8")
+
+    def said(self) -> str:
+        """Return what it wrote; what starts in the same folder wrote before is in `output` too."""
+        return self.output()[self.begins :]
+
+    def bundles(self) -> list[Path]:
+        return sorted((self.folder / "bundles").rglob("*"))
 
     def settled_output(self) -> str:
         """Return the output once nothing was added for a while: a request's line comes after it."""
@@ -107,23 +116,84 @@ class Site:
         return self.process.wait(timeout=30)
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """What a site left that a signal stopped: its exit code, processes, words and bundles."""
+
+    folder: Path
+    code: int
+    processes: set[int]
+    left: set[int]
+    said: str
+    bundles: list[Path]
+
+    @classmethod
+    def by(cls, number: int, site: Site) -> "Stopped":
+        processes = site.descendants()
+        code = site.stop(number)
+        left = {pid for pid in processes if Path(f"/proc/{pid}").exists()}
+        return cls(site.folder, code, processes, left, site.said(), site.bundles())
+
+    def check(self) -> None:
+        """It ended as told, and all of it: supervisor, gunicorn with its two processes, worker."""
+        assert (self.code, self.left) == (0, set())
+        assert len(self.processes) >= 5
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """A start in an empty folder, which Ctrl-C then stopped."""
     site = Site(tmp_path_factory.mktemp("site"))
     try:
         site.wait()
+        return Stopped.by(signal.SIGINT, site)
+    finally:
+        site.process.kill()
+
+
+@pytest.fixture(scope="module")
+def site(first_start: Stopped) -> Iterator[Site]:
+    """The second start in that folder, once each of two processes has loaded both models.
+
+    What is logged from then on, a test has caused.
+    """
+    site = Site(first_start.folder)
+    try:
+        site.wait()
+        eventually_in(site, " serves now.", times=4)
         yield site
     finally:
         if site.process.poll() is None:
             site.stop(signal.SIGTERM)
 
 
+def test_ctrl_c_stops_all_of_it(first_start: Stopped) -> None:
+    first_start.check()
+
+
+def test_a_second_start_changes_nothing(first_start: Stopped, site: Site) -> None:
+    for step in ("Migrating", "Collecting"):
+        assert step in first_start.said
+        assert step not in site.said()
+    assert first_start.bundles
+    assert site.bundles() == first_start.bundles
+
+
 def test_it_serves_the_page_and_says_where_and_how_to_become_admin(site: Site) -> None:
     status, headers, _ = site.request("GET", "/")
     assert status == 200
     assert "'unsafe-inline'" not in headers["Content-Security-Policy"]
-    assert f"http://127.0.0.1:{site.port}/" in site.output()
-    assert "make admin" in site.output()
+    assert f"http://127.0.0.1:{site.port}/" in site.said()
+    assert "make admin" in site.said()
+
+
+def test_nobody_says_by_a_header_how_or_what_they_asked(site: Site) -> None:
+    # As the clients of a proxy on this machine might, where it hands on whatever it gets.
+    forged = {"X-Forwarded-Proto": "https", "SCRIPT_NAME": "/x"}
+    assert site.request("GET", "/accounts/login/", forged)[0] == 200
+    _, _, page = site.request("GET", "/api/v1/docs", forged)
+    assert f"http://127.0.0.1:{site.port}".encode() in page
+    assert site.request("GET", "/x/healthz", forged)[0] == 404
 
 
 def test_static_files_are_hashed_compressed_and_cached_for_ever(site: Site) -> None:
@@ -181,6 +251,16 @@ def test_a_form_that_cannot_be_read_is_refused_and_logged_in_one_line(site: Site
     assert "Bad request (Unable to parse request body): /" in line
 
 
+def test_a_request_that_is_none_is_refused_and_logged_without_its_address(site: Site) -> None:
+    begins = len(site.settled_output())
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert b" 400 " in connection.recv(1000)
+    (line,) = site.settled_output()[begins:].splitlines()
+    assert "gunicorn.error: Invalid request: " in line
+    assert "127.0.0.1" not in line
+
+
 def test_what_it_keeps_is_for_its_owner_only(site: Site) -> None:
     root = site.log.parent
     assert (root / "db/classifyme.sqlite3").is_file()
@@ -196,32 +276,14 @@ def test_what_it_keeps_is_for_its_owner_only(site: Site) -> None:
     assert stat.S_IMODE(sheet.stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_of_it_and_a_second_start_changes_nothing(
-    tmp_path: Path, number: signal.Signals
+def test_sigterm_stops_all_of_it_too(site: Site) -> None:
+    Stopped.by(signal.SIGTERM, site).check()
+
+
+def test_a_training_worker_runs_beside_it_and_serving_goes_on_without_it(
+    first_start: Stopped,
 ) -> None:
-    first = Site(tmp_path)
-    first.wait()
-    processes = first.descendants()
-    # The supervisor, gunicorn with its two processes, the worker.
-    assert len(processes) >= 5
-    assert first.stop(number) == 0
-    assert not {pid for pid in processes if Path(f"/proc/{pid}").exists()}
-
-    before = sorted(path for path in (tmp_path / "bundles").rglob("*"))
-    assert before
-    length = len(first.output())
-    second = Site(tmp_path)
-    second.wait()
-    assert second.stop(number) == 0
-    assert sorted(path for path in (tmp_path / "bundles").rglob("*")) == before
-    said = second.output()[length:]
-    assert "Migrating" not in said
-    assert "Collecting" not in said
-
-
-def test_a_training_worker_runs_beside_it_and_serving_goes_on_without_it(tmp_path: Path) -> None:
-    site = Site(tmp_path, TRAINING_WORKER="true", TRAINING_PYTHON=sys.executable)
+    site = Site(first_start.folder, TRAINING_WORKER="true", TRAINING_PYTHON=sys.executable)
     try:
         site.wait()
         eventually_in(site, "takes the queues training.")
@@ -237,8 +299,8 @@ def test_a_training_worker_runs_beside_it_and_serving_goes_on_without_it(tmp_pat
         assert site.stop(signal.SIGTERM) == 0
 
 
-def eventually_in(site: Site, words: str) -> None:
+def eventually_in(site: Site, words: str, times: int = 1) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while words not in site.output():
+    while site.said().count(words) < times:
         assert time.monotonic() < deadline, site.output()
         time.sleep(0.1)

@@ -103,11 +103,18 @@ export function sayOf(item) {
   return SAID[item.state];
 }
 
+// The level as dots, and in words for who does not see them; that the model is not sure in words alone.
+export function showLevel(card, { level, percent, words }) {
+  card.classList.add(`level-${level}`);
+  setText(card.querySelector(".card-percent"), percent);
+  const place = card.querySelector(".card-words");
+  setText(place, words);
+  if (level === "unsure") place.className = "card-words print-unsure";
+}
+
 function fill(card, item) {
   const { facts } = item;
-  card.classList.add(`level-${facts.level}`);
-  setText(card.querySelector(".card-percent"), facts.percent);
-  setText(card.querySelector(".card-words"), facts.words);
+  showLevel(card, facts);
   if (!card.querySelector("canvas, img") && card.dataset.picture === "none") showThumbnail(card, facts.thumbnail);
 }
 

@@ -1,6 +1,8 @@
 // Where pictures come from: what was chosen, dropped or pasted, folders and all.
 
 const PICTURE_NAME = /\.(jpe?g|jfif|png|webp|gif|bmp|dib|tiff?|avif|heic|heif|hif)$/i;
+// Where in a dropped folder a file was: the file itself does not tell.
+const places = new WeakMap();
 const ADDRESS = /^https?:\/\/\S+$/i;
 
 export function looksLikePicture(file) {
@@ -25,7 +27,7 @@ export async function filesOfDrop(transfer) {
 // Files of a folder in the order that a person would count them.
 export function inOrder(files) {
   const order = new Intl.Collator(undefined, { numeric: true });
-  const path = (file) => file.webkitRelativePath || file.name;
+  const path = (file) => file.webkitRelativePath || places.get(file) || file.name;
   return [...files].sort((one, other) => order.compare(path(one), path(other)));
 }
 
@@ -44,7 +46,9 @@ export function nameOfAddress(address) {
 
 async function collect(entry, files) {
   if (entry.isFile) {
-    files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    places.set(file, entry.fullPath);
+    files.push(file);
     return;
   }
   const reader = entry.createReader();

@@ -1,7 +1,7 @@
 // The front page: pictures are dropped, chosen, pasted or named, and each gets its answer in place.
 // Without this the page is a form and a button, and answers have pages of their own.
 
-import { Cards, factsOf, moveByArrows, sayOf } from "./classify-cards.js";
+import { Cards, factsOf, moveByArrows, sayOf, showLevel } from "./classify-cards.js";
 import { Queue } from "./classify-queue.js";
 import { forget, remember, remembered } from "./classify-session.js";
 import { addressesIn, filesOfDrop, hasFiles, inOrder, looksLikePicture, nameOfAddress } from "./classify-sources.js";
@@ -88,7 +88,10 @@ function take(files, fromFolder = false) {
 }
 
 function takeAddresses(addresses, field) {
-  if (!addresses.length) return field?.focus();
+  if (!addresses.length) {
+    say("problem-address");
+    return field?.focus();
+  }
   if (field) field.value = "";
   enqueue(addresses.map((url) => ({ kind: "url", name: nameOfAddress(url), url })));
 }
@@ -221,7 +224,14 @@ function showAnswer(item) {
   if (!item.isAlone || item.wasSaid) return;
   item.wasSaid = true;
   announce(item.facts.summary);
-  if (PHONE.matches) workbench.scrollIntoView();
+  if (PHONE.matches) goToAnswer();
+}
+
+// There it stands above the other ways in, and behind them in the document: keys and screen readers
+// are taken along, but not out of a field that somebody writes in.
+function goToAnswer() {
+  workbench.scrollIntoView();
+  if (!document.activeElement?.matches("input[type=text]")) panel.focus({ preventScroll: true });
 }
 
 function showPreview(item) {
@@ -424,10 +434,9 @@ function earlierCard(facts) {
   card.querySelector(".card-act").remove();
   card.querySelector("progress").remove();
   card.dataset.state = "answered";
-  card.classList.add(`level-${facts.level}`);
-  for (const [place, text] of Object.entries({ said: facts.label, percent: facts.percent, words: facts.words, name: facts.name })) {
-    card.querySelector(`.card-${place}`).textContent = text;
-  }
+  showLevel(card, facts);
+  card.querySelector(".card-said").textContent = facts.label;
+  card.querySelector(".card-name").textContent = facts.name;
   const image = Object.assign(document.createElement("img"), { alt: "", loading: "lazy", decoding: "async", src: facts.thumbnail });
   // Deleted meanwhile: what is gone is not offered.
   image.addEventListener("error", () => card.remove());

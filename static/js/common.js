@@ -26,9 +26,15 @@ export function toast(text, { undo, gone } = {}) {
   cross.className = "toast-close";
   cross.setAttribute("aria-label", "Close");
   line.append(cross);
-  const wait = () => { timer = setTimeout(end, TOAST_SECONDS * 1000); };
-  for (const event of ["pointerenter", "focusin"]) line.addEventListener(event, () => clearTimeout(timer));
-  for (const event of ["pointerleave", "focusout"]) line.addEventListener(event, wait);
+  const held = new Set();
+  const wait = () => {
+    clearTimeout(timer);
+    if (!held.size) timer = setTimeout(end, TOAST_SECONDS * 1000);
+  };
+  for (const [begins, ends] of [["pointerenter", "pointerleave"], ["focusin", "focusout"]]) {
+    line.addEventListener(begins, () => { held.add(begins); clearTimeout(timer); });
+    line.addEventListener(ends, () => { held.delete(begins); wait(); });
+  }
   document.getElementById("toasts").append(line);
   wait();
   return close;

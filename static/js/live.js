@@ -61,7 +61,9 @@ async function start() {
   try {
     const asked = { facingMode: { ideal: facing }, width: { ideal: 1280 }, height: { ideal: 720 } };
     stream = await navigator.mediaDevices.getUserMedia({ video: asked, audio: false });
-    await play();
+    // The page may be hidden by the time that somebody has allowed it.
+    if (document.hidden) stop({ toResume: true });
+    else await play();
   } catch (error) {
     stop();
     say(problemOf(error));

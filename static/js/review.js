@@ -269,7 +269,10 @@ function reviewPage(form) {
     empty.hidden = Boolean(card) || waits;
     if (left !== null) document.getElementById("review-left").textContent = left.toLocaleString("en");
     if (!card) {
-      if (!waits) announce("Nothing to review now.");
+      if (waits) return;
+      announce("Nothing to review now.");
+      // What can be frozen now is counted once the last answer has arrived.
+      sending.then(() => document.body.dispatchEvent(new Event("reviewed")));
       return;
     }
     const { prediction, label, name } = card.dataset;
@@ -349,7 +352,8 @@ function reviewPage(form) {
   function openHelp() {
     const help = document.getElementById("review-help");
     help.open = !help.open;
-    if (help.open) help.querySelector("summary").focus();
+    // Focus stays: on the summary Enter would close the help, not confirm.
+    if (help.open) help.scrollIntoView({ block: "nearest" });
   }
 
   // Speech input and slips of a finger press keys that nobody meant: they can be switched off.

@@ -185,6 +185,7 @@ class TrainingRequestAdmin(ReadOnlyAdmin[TrainingRequest]):
                 "live": live.of(None, wish),
                 "live_url": _live_url(wish),
                 "asked_for": _facts(wish),
+                "reason": forms.on_a_page(wish.reason),
                 "may_stop": wish.is_open and pages.may_stop(request),
                 **pages.worker_context(),
             }

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from classifier.admin.base import ReadOnlyAdmin, badge, link, moment, person
-from training import descriptions, live, requests
+from training import descriptions, forms, live, requests
 from training.admin import pages
 from training.models import Outcome, TrainingRequest, TrainingRun
 from training.requests import RequestRefused
@@ -166,7 +166,7 @@ class TrainingRunAdmin(ReadOnlyAdmin[TrainingRun]):
             "live": live.of(run, wish),
             "live_url": reverse("admin:training_trainingrun_live", args=[run.pk]),
             "wish": wish,
-            "reason": _reason(run, wish),
+            "reason": forms.on_a_page(_reason(run, wish)),
             "may_stop": wish and wish.is_open and pages.may_stop(request),
             "may_go_on": pages.may_start(request) and requests.may_go_on(run),
             **pages.worker_context(),

@@ -20,6 +20,7 @@ from training.admin import pages
 from training.forms import SnapshotForm
 from training.models import DatasetSnapshot, SnapshotPicture
 from training.snapshots import SnapshotError
+from training.templatetags.counts import counted
 
 SHOWN_OF_A_SNAPSHOT = 20  # pictures
 
@@ -65,7 +66,7 @@ class DatasetSnapshotAdmin(ReadOnlyAdmin[DatasetSnapshot]):
         """Show what a snapshot of ?model=NAME would hold, and make it."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        name = request.POST.get("model") or request.GET.get("model", "")
+        name = (request.POST.get("model") or request.GET.get("model", "")).replace("\0", "?")
         model = RegisteredModel.objects.filter(name=name).first()
         if model is None or request.method != "POST":
             return self._preview(request, model)
@@ -78,7 +79,7 @@ class DatasetSnapshotAdmin(ReadOnlyAdmin[DatasetSnapshot]):
             form.add_error("name", str(error))
             return self._preview(request, model, form)
         self.log_addition(request, made, "Frozen.")
-        messages.success(request, f"{made} holds {made.size:,} pictures.")
+        messages.success(request, f"{made} holds {counted(made.size, 'picture')}.")
         return pages.to("datasetsnapshot_change", made.pk)
 
     def _preview(

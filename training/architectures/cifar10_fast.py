@@ -26,15 +26,18 @@ def build(
     height: int | None = 32,
     width: int | None = 32,
     widths: tuple[int, int, int] = (64, 256, 256),
+    widen: float = 1.0,
     logit_scale: float = 1 / 9,
 ) -> keras.Model:
     """Build the network: uint8-valued pixels (N, height, width, 3) in, logits (N, K) out.
 
     It is convolutional all the way: with None for height and width it takes any size from 8 up.
+    `widen` multiplies the widths.
     """
     image = keras.Input((height, width, 3), name="image")
     features = standardised(image)
-    logits = branch(features, label_count, widths)
+    first, second, third = (round(widen * filters) for filters in widths)
+    logits = branch(features, label_count, (first, second, third))
     logits = layers.Rescaling(logit_scale, dtype="float32", name="logits")(logits)
     network = keras.Model(image, logits, name="cifar10_fast")
     freeze_whitening(network)

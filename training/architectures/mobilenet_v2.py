@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import keras
 
-from training.architectures import backbones
-from training.architectures.backbones import Backbone
+from training.architectures.backbones import Backbone, centred
 from training.datasets.dataset import Pictures
 
 BACKBONE = Backbone(
     name="mobilenet_v2",
     builder=keras.applications.MobileNetV2,
-    scale=1 / 127.5,
-    offset=-1.0,
-    size=224,
-    features="out_relu",
+    scaling=centred,
     options={"alpha": 1.0},
 )
 
@@ -27,21 +23,15 @@ BACKBONE = Backbone(
 def build(
     label_count: int,
     *,
-    height: int = 224,
-    width: int = 224,
+    height: int | None = 224,
+    width: int | None = 224,
     alpha: float = 1.0,
     dense: int = 256,
     dropout: float = 0.3,
 ) -> keras.Model:
     """Build the network: uint8-valued pixels (N, height, width, 3) in, logits (N, K) out."""
-    return backbones.build(
-        BACKBONE,
-        label_count,
-        height=height,
-        width=width,
-        dense=dense,
-        dropout=dropout,
-        alpha=alpha,
+    return BACKBONE.build(
+        label_count, height=height, width=width, dense=dense, dropout=dropout, alpha=alpha
     )
 
 
@@ -49,9 +39,7 @@ def prepare(
     network: keras.Model, images: Pictures, *, weights: str = "none", alpha: float = 1.0
 ) -> None:
     """Load what the backbone starts from; raises WeightsError."""
-    backbones.load(BACKBONE, network, weights, alpha=alpha)
+    BACKBONE.prepare(network, images, weights=weights, alpha=alpha)
 
 
-def freeze(network: keras.Model, top: int) -> None:
-    """Let only the last `top` layers of the backbone and the head learn."""
-    backbones.freeze(BACKBONE, network, top)
+freeze = BACKBONE.freeze

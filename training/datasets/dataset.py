@@ -67,11 +67,14 @@ class Split:
         images: uint8, shape (N, height, width, 3), RGB; an array or pictures decoded on demand.
         labels: int64, shape (N,), indices into the data set's label keys.
         names: where each picture comes from, a path relative to the source; may be empty.
+        clusters: int64, shape (N,), one number for pictures that belong on one side of any split
+            (a group, near duplicates), over all splits of a data set; None where nobody looked.
     """
 
     images: Pictures
     labels: Labels
     names: tuple[str, ...] = ()
+    clusters: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,14 +84,15 @@ class Split:
         whole = self.images
         images = whole[indices] if isinstance(whole, np.ndarray) else whole.subset(indices)
         names = tuple(self.names[index] for index in indices) if self.names else ()
-        return Split(images, self.labels[indices], names)
+        clusters = None if self.clusters is None else self.clusters[indices]
+        return Split(images, self.labels[indices], names, clusters)
 
     def in_canonical_order(self) -> Split:
         """Return the same pictures ordered by the SHA-256 of their pixels, then by label.
 
         The same data set then trains alike and has one digest, wherever it came from.
         """
-        keys = _content_keys(self.images)
+        keys = content_keys(self.images)
         order = sorted(range(len(self)), key=lambda index: (keys[index], self.labels[index]))
         return self.take(np.asarray(order, dtype=np.int64))
 
@@ -157,7 +161,7 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
             f"Expected to hold out between 1 and {sizes.min() - 1} pictures of each of "
             f"{len(labels)} labels. Received: {count} in all"
         )
-    keys = _content_keys(split.images)
+    keys = content_keys(split.images)
     held = np.zeros(len(split), dtype=bool)
     for label in labels:
         members = np.flatnonzero(split.labels == label)
@@ -166,13 +170,14 @@ def hold_out(split: Split, count: int) -> tuple[Split, Split]:
     return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
 
 
+def content_keys(images: Pictures) -> list[bytes]:
+    """Return the SHA-256 of each picture's pixels, by which it is known wherever it came from."""
+    return [_content_key(image) for batch in _batches(images) for image in batch]
+
+
 def _batches(images: Pictures) -> Iterator[Images]:
     for start in range(0, len(images), _BATCH):
         yield images[start : start + _BATCH]
-
-
-def _content_keys(images: Pictures) -> list[bytes]:
-    return [_content_key(image) for batch in _batches(images) for image in batch]
 
 
 def _content_key(image: npt.NDArray[Any]) -> bytes:

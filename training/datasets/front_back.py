@@ -19,7 +19,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from classifier import imaging
 from classifier.imaging import ImageError, InputSpec
-from training.datasets import cards
+from training.datasets import cards, drawn
 from training.datasets.dataset import (
     Dataset,
     DatasetError,
@@ -38,11 +38,11 @@ from training.datasets.dataset import (
     Skipped,
     Split,
 )
+from training.datasets.drawn import DrawnImages, Kept
 
 NAME = "front_back"
 LABEL_KEYS = (cards.BACK, cards.FRONT)
 DRAWN = 8000
-_HELD_OUT_SHARE = 10  # one drawn design in so many is for validation, another one for test
 _DESIGN = re.compile(r"(?P<design>.+?)_\d+\.\w+")
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -64,49 +64,17 @@ class Choice:
     @classmethod
     def of(cls, source: str) -> Choice:
         """Read `front_back` or `front_back:cards=2000,without=...`. Raises DatasetError."""
-        name, _, rest = source.partition(":")
-        given = dict(part.partition("=")[::2] for part in rest.split(",") if part)
-        known = {"cards", "seed", "without"}
-        if name != NAME or not given.keys() <= known:
-            raise DatasetError(
-                f"Expected {NAME}, then : and some of cards=N, seed=N, without=DESIGN. "
-                f"Received: {source}"
-            )
+        known = {"cards": str(DRAWN), "seed": "0", "without": ""}
+        given = drawn.choices(source, NAME, known, "cards=N, seed=N, without=DESIGN")
         choice = cls(
-            cards=_whole(given.get("cards", str(DRAWN)), "cards"),
-            seed=_whole(given.get("seed", "0"), "seed"),
-            without=given.get("without", ""),
+            cards=drawn.whole(given["cards"], "cards"),
+            seed=drawn.whole(given["seed"], "seed"),
+            without=given["without"],
         )
-        fewest = 3 * _HELD_OUT_SHARE * cards.CARDS_OF_A_DESIGN
+        fewest = 3 * drawn.HELD_OUT_SHARE * cards.CARDS_OF_A_DESIGN
         if choice.cards < fewest:
             raise DatasetError(f"Expected cards={fewest} or more. Received: {choice.cards}")
         return choice
-
-
-def _whole(text: str, name: str) -> int:
-    if not text.isdecimal():
-        raise DatasetError(f"Expected {name} as a whole number. Received: {text!r}")
-    return int(text)
-
-
-@dataclass
-class Kept:
-    """Cards that were drawn already, up to a limit of bytes; data sets may share them."""
-
-    limit: int = 2 * 1024**3
-    pictures: dict[tuple[int, int, InputSpec], Images] = field(default_factory=dict)
-    size: int = 0
-
-    def card(self, seed: int, number: int, input: InputSpec) -> Images:
-        """Return the card as the network takes it, uint8 (height, width, 3)."""
-        key = (seed, number, input)
-        if key in self.pictures:
-            return self.pictures[key]
-        picture = imaging.to_array(cards.draw(seed, number).image, input)
-        if self.size + picture.nbytes <= self.limit:
-            self.pictures[key] = picture
-            self.size += picture.nbytes
-        return picture
 
 
 def load(source: str, *, root: Path, input: InputSpec, kept: Kept | None = None) -> Dataset:
@@ -118,7 +86,8 @@ def load(source: str, *, root: Path, input: InputSpec, kept: Kept | None = None)
         DatasetError: choices that make no sense, or a design to hold out that is not there.
     """
     choice, kept = Choice.of(source), kept or Kept()
-    drawn = [_drawn(choice, numbers, input, kept) for numbers in _numbers(choice.cards)]
+    sides = drawn.sides(choice.cards, cards.CARDS_OF_A_DESIGN)
+    train, validation, test = (_drawn(choice, numbers, input, kept) for numbers in sides)
     real = read_real(root, input)
     held = np.array([design == choice.without for design in real.designs], dtype=bool)
     if choice.without and not held.any():
@@ -129,9 +98,9 @@ def load(source: str, *, root: Path, input: InputSpec, kept: Kept | None = None)
     return Dataset(
         name=source,
         label_keys=LABEL_KEYS,
-        train=_joined(real.split.take(np.flatnonzero(~held)), drawn[0]),
-        validation=drawn[1],
-        test=real.split.take(np.flatnonzero(held)) if choice.without else drawn[2],
+        train=_joined(real.split.take(np.flatnonzero(~held)), train),
+        validation=validation,
+        test=real.split.take(np.flatnonzero(held)) if choice.without else test,
         skipped=real.skipped,
         known_digest=_digest(choice, real, input),
         notes=_notes(choice, real),
@@ -143,27 +112,20 @@ def designs(root: Path, input: InputSpec) -> list[str]:
     return read_real(root, input).names()
 
 
-def _numbers(count: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """Return the drawn cards' numbers for training, validation and test, by design."""
-    numbers = np.arange(count, dtype=np.int64)
-    turn = numbers // cards.CARDS_OF_A_DESIGN % _HELD_OUT_SHARE
-    return numbers[turn > 1], numbers[turn == 0], numbers[turn == 1]
-
-
 def _drawn(choice: Choice, numbers: npt.NDArray[np.int64], input: InputSpec, kept: Kept) -> Split:
-    images = DrawnImages(choice.seed, numbers, input, kept)
+    images = DrawnImages(cards.draw, choice.seed, numbers, input, kept)
     labels = np.where(numbers % 2 == 0, LABEL_KEYS.index(cards.FRONT), 0).astype(np.int64)
     names = tuple(f"drawn/{choice.seed}/{number:05}" for number in numbers)
     return Split(images, labels, names)
 
 
-def _joined(real: Split, drawn: Split) -> Split:
+def _joined(real: Split, train: Split) -> Split:
     if not len(real):
-        return drawn
+        return train
     return Split(
-        JoinedImages((real.images, drawn.images)),
-        np.concatenate([real.labels, drawn.labels]),
-        real.names + drawn.names,
+        JoinedImages((real.images, train.images)),
+        np.concatenate([real.labels, train.labels]),
+        real.names + train.names,
     )
 
 
@@ -175,45 +137,14 @@ def _digest(choice: Choice, real: Real, input: InputSpec) -> str:
 
 
 def _notes(choice: Choice, real: Real) -> tuple[str, ...]:
-    drawn = f"{choice.cards:,} drawn cards of {choice.cards // cards.CARDS_OF_A_DESIGN:,} designs"
+    learnt = f"{choice.cards:,} drawn cards of {choice.cards // cards.CARDS_OF_A_DESIGN:,} designs"
     if not len(real.split):
-        return (f"The real designs are not here: this learns from {drawn} alone.",)
+        return (f"The real designs are not here: this learns from {learnt} alone.",)
     kept = [name for name in real.names() if name != choice.without]
-    return (f"Learns from {drawn} and from the designs {', '.join(kept)}.",)
+    return (f"Learns from {learnt} and from the designs {', '.join(kept)}.",)
 
 
-# -- drawn cards -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DrawnImages:
-    """Drawn cards as the network takes them, drawn when first asked for; see `LazyImages`."""
-
-    seed: int
-    numbers: npt.NDArray[np.int64]
-    input: InputSpec
-    kept: Kept
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return len(self), self.input.height, self.input.width, 3
-
-    @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        return np.dtype(np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, key: slice | Indices, /) -> Images:
-        chosen = self.numbers[key]
-        pictures = np.empty((len(chosen), *self.shape[1:]), dtype=np.uint8)
-        for index, number in enumerate(chosen.tolist()):
-            pictures[index] = self.kept.card(self.seed, number, self.input)
-        return pictures
-
-    def subset(self, indices: Indices) -> DrawnImages:
-        return DrawnImages(self.seed, self.numbers[indices], self.input, self.kept)
+# -- pictures of several kinds as one --------------------------------------------------------------
 
 
 @dataclass(frozen=True)

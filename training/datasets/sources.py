@@ -11,7 +11,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,16 @@ from PIL import Image
 
 from classifier import imaging, manifest
 from classifier.imaging import InputSpec
-from training.datasets import cifar10, front_back, listings, partition, scanning, tables
+from training.datasets import (
+    cifar10,
+    drawn,
+    front_back,
+    id_documents,
+    listings,
+    partition,
+    scanning,
+    tables,
+)
 from training.datasets.dataset import (
     Dataset,
     DatasetError,
@@ -96,12 +105,16 @@ class Surveyed:
 
 @dataclass(frozen=True)
 class Divided:
-    """Which pictures of a survey go where: for each split their indices, in order of content."""
+    """Which pictures of a survey go where: for each split their indices, in order of content.
+
+    `clusters` gives pictures that belong on one side the same number, by their index.
+    """
 
     label_keys: tuple[str, ...]
     indices: dict[str, list[int]]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    clusters: dict[int, int] = field(default_factory=dict)
 
 
 def register_lister(prefix: str, lister: Lister) -> None:
@@ -123,9 +136,9 @@ def load(
     """Return the data set that `source` names, its pictures as `input` says they reach the model.
 
     Args:
-        source: `cifar10`; `front_back`, with choices; a folder or a zip of class folders (with
-            or without train, validation and test inside); a .csv or .jsonl file; `snapshot:NAME`;
-            or a bare name, which is looked up as NAME/ or NAME.zip in `root`.
+        source: `cifar10`; `front_back` or `id_documents`, with choices; a folder or a zip of class
+            folders (with or without train, validation and test inside); a .csv or .jsonl file;
+            `snapshot:NAME`; or a bare name, which is looked up as NAME/ or NAME.zip in `root`.
         root: DATASETS_ROOT.
         progress: called with the pictures scanned so far and in all.
 
@@ -136,9 +149,11 @@ def load(
     options = options or SourceOptions()
     if source == cifar10.NAME:
         return _resized(cifar10.load(root), input, options.cache_bytes)
+    kept = drawn.Kept(options.cache_bytes)
     if source.partition(":")[0] == front_back.NAME:
-        kept = front_back.Kept(options.cache_bytes)
         return front_back.load(source, root=root, input=input, kept=kept)
+    if source.partition(":")[0] == id_documents.NAME:
+        return id_documents.load(source, input=input, kept=kept)
     surveyed = survey(source, root=root, options=options, progress=progress)
     check_readable(surveyed, options.max_bad)
     return _streamed(surveyed, divide(surveyed, options), input, options.cache_bytes)
@@ -294,7 +309,8 @@ def divide(surveyed: Surveyed, options: SourceOptions) -> Divided:
         _check_split(split, keys, {entries[at].label for at in members}, leaked=bool(leaks))
         members.sort(key=lambda at: (pictures[at].sha256, entries[at].label, entries[at].name))
     skipped = (*surveyed.unreadable(), *left_out.values(), *leaks.values(), *surveyed.ignored)
-    return Divided(keys, sides, skipped, notes)
+    alike = dict(zip(usable, roots.tolist(), strict=True))
+    return Divided(keys, sides, skipped, notes, alike)
 
 
 def label_keys(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -483,6 +499,7 @@ def _streamed(surveyed: Surveyed, divided: Divided, spec: InputSpec, cache_bytes
             StreamedImages(store, np.arange(start, start + len(part))),
             np.asarray(labels, dtype=np.int64),
             tuple(entries[at].name for at in part),
+            np.asarray([divided.clusters[at] for at in part], dtype=np.int64),
         )
         start += len(part)
     return Dataset(

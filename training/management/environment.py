@@ -10,11 +10,18 @@ from django.core.management.base import CommandError
 
 NEEDED = ("keras", "tensorflow", "tf2onnx", "sklearn", "matplotlib")
 MEASURING = ("scipy", "sklearn", "matplotlib")
+TUNING = (*NEEDED, "optuna", "sqlalchemy")
 
 
 def require_keras() -> None:
     """Quieten TensorFlow, or raise CommandError (exit code 2) where there is none."""
     _require(NEEDED)
+    quiet_tensorflow()
+
+
+def require_tuning() -> None:
+    """As `require_keras`, with what keeps a study."""
+    _require(TUNING)
     quiet_tensorflow()
 
 

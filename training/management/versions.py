@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from classifier import runtimes
+from classifier import registry, runtimes
 from classifier.bundles import Bundle
+from classifier.imaging import InputSpec
 from classifier.models import ModelVersion, RegisteredModel
+from classifier.registry import GateRefused
 from classifier.runtimes import Runtime
 from training.datasets import sources
 from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 SPLITS = ("test", "validation", "all")
 
@@ -50,14 +55,60 @@ def _named(name: str, number: int | None) -> tuple[str, int | None]:
     return model, int(rest[:9])
 
 
+def trained_on(bundle: Bundle, dataset: str, group_by: str) -> tuple[str, str]:
+    """Return the source and the grouping that were told, else those in the bundle's manifest."""
+    origin: Mapping[str, Any] = bundle.manifest.recipe.get("origin", {})
+    source = dataset or str(bundle.manifest.dataset.get("name", ""))
+    return source, group_by or str(origin.get("group_by", ""))
+
+
+def check_override(options: Mapping[str, Any]) -> None:
+    """Raise CommandError where the gate is to be overridden without a reason, before long work."""
+    if options["override_gate"] and not options["reason"].strip():
+        raise refusal("Say why the activation gate is overridden: expected --reason.")
+
+
+def check_images(options: Mapping[str, Any]) -> None:
+    """Raise CommandError for --images of none."""
+    if options["images"] is not None and options["images"] < 1:
+        raise refusal(f"Expected --images of at least 1. Received: {options['images']}")
+
+
+def register(bundle: Bundle, by: User | None, options: Mapping[str, Any]) -> str:
+    """Register a bundle that a command made, as its options say; return what to tell the person.
+
+    Raises RegistryError and, of that, GateRefused.
+    """
+    version = registry.register(
+        bundle.root,
+        activate=options["activate"],
+        by=by,
+        reason=options["reason"],
+        override=options["override_gate"],
+    )
+    active = " and active" if version.is_active else ""
+    return f"{version} is registered{active}. Digest: {version.bundle_digest[:12]}"
+
+
+def still_registered(refused: GateRefused) -> CommandError:
+    """Return the error for a version that is registered, and that the gate did not let past."""
+    version = refused.verdict.version
+    return refusal(
+        f"{refused} It is registered, and not active. To activate it all the same: python "
+        f"manage.py activate_model {version.model.name} {version.number} --override-gate "
+        "--reason WHY"
+    )
+
+
 def refusal(sentence: str) -> CommandError:
     return CommandError(sentence, returncode=2)
 
 
-def load(source: str, bundle: Bundle, group_by: str = "") -> Dataset:
+def load(source: str, bundle: Bundle, group_by: str = "", spec: InputSpec | None = None) -> Dataset:
     """Return the data set as the bundle's network takes it; CommandError without a source.
 
-    Raises DatasetError for one that cannot be read.
+    `spec` is what pictures are decoded to instead of what the bundle says. Raises DatasetError for
+    a data set that cannot be read.
     """
     if not source:
         raise refusal(
@@ -68,7 +119,7 @@ def load(source: str, bundle: Bundle, group_by: str = "") -> Dataset:
         return sources.load(
             source,
             root=Path(settings.DATASETS_ROOT),
-            input=bundle.manifest.input,
+            input=spec or bundle.manifest.input,
             options=sources.SourceOptions(group_by=group_by),
         )
     except DatasetMissing as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,8 @@ class Recipe:
         acceptance: what a version must reach on test images before one should let it serve.
         card: paragraphs for the model card that only this recipe can say, in Markdown: what the
             pictures are, what was measured besides, where not to use the model.
+        space: what `manage.py tune` searches, where that is not what follows from the settings;
+            in the words of `training.tuning.spaces`.
     """
 
     name: str
@@ -79,6 +82,13 @@ class Recipe:
     group_by: str = ""
     acceptance: AcceptanceRule = field(default_factory=AcceptanceRule)
     card: str = ""
+    space: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, architecture: str) -> Recipe:
+        """Return the recipe with this network; options of another one do not go with it."""
+        if architecture == self.architecture:
+            return self
+        return dataclasses.replace(self, architecture=architecture, architecture_options={})
 
 
 def find(name: str) -> Recipe:

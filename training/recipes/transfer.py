@@ -1,7 +1,9 @@
-"""A folder of one's own, MobileNetV2 from ImageNet weights.
+"""A folder of one's own, MobileNetV2 from ImageNet weights, or another backbone.
 
     python manage.py train transfer --dataset FOLDER --name SLUG --title TITLE --seed 0
 
+`--architecture` takes another: mobilenet_v3_small and mobilenet_v3_large, efficientnet_v2_b0,
+resnet50 and resnet152, vgg16, convnext_tiny.
 FOLDER holds a folder of pictures per class, with or without train, val and test inside. A few
 hundred pictures a class are enough where ImageNet knows something like them; see `flowers` (five
 classes of 180 training pictures each) for what to expect and how long it takes.

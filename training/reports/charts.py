@@ -67,7 +67,7 @@ def curves(history: History) -> Figure:
             axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _tidy(axes)
+        tidy(axes)
     left.set_title("Accuracy, %", fontsize=10)
     right.set_title("Loss, nats (training: as it was learnt from)", fontsize=10)
     left.legend(frameon=False)
@@ -123,7 +123,7 @@ def reliability(evaluation: Evaluation) -> Figure:
     lower.set_xlabel("confidence")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -147,11 +147,12 @@ def roc_and_precision_recall(evaluation: Evaluation) -> Figure:
     right.set_title("Precision and recall", fontsize=10)
     right.legend(frameon=False, loc="lower left")
     for axes in (left, right):
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Give axes the look of all charts here: a faint grid, no box around."""
     axes.grid(alpha=0.2)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from classifier.imaging import InputSpec, ResizeRule
 from classifier.measured import AcceptanceRule, MeasuredLevel, NotSure, Search
 
 
@@ -20,6 +21,16 @@ def interval(ends: tuple[float, float] | None, digits: int = 1) -> str:
 
 def size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def input_size(spec: InputSpec) -> str:
+    """Write what a network takes: its size, and what becomes of pictures of another shape."""
+    how = {
+        ResizeRule.CROP: "other shapes are cropped to the middle",
+        ResizeRule.PAD: "other shapes get a border",
+        ResizeRule.SQUASH: "other shapes are squashed",
+    }[spec.resize]
+    return f"{spec.width} by {spec.height} pixels, RGB; {how} ({spec.interpolation})"
 
 
 def milliseconds(figures: Mapping[str, float]) -> str:

@@ -1,20 +1,52 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from classifier.imaging import InputSpec
+from classifier import golden
 from classifier.runtimes.onnx import OnnxRuntime
-from training.architectures import baseline_cnn, cifar10_cnn, cifar10_fast, mobilenet_v2
-from training.export import serving_function, write_graphs
+from training import architectures, saved_models
+from training.architectures import (
+    baseline_cnn,
+    cifar10_cnn,
+    cifar10_fast,
+    cifar10_vit,
+    mobilenet_v2,
+)
+from training.export import serving_function
 from training.tests.pictures import pixels
+from training.tests.test_explanation import bundle_of, reference, served, shaken
 
 
 def _small_mobilenet_v2(label_count: int, **size: int) -> keras.Model:
     return mobilenet_v2.build(label_count, **{"height": 32, "width": 32} | size, alpha=0.35)
 
 
-BUILDERS = [cifar10_cnn.build, cifar10_fast.build, baseline_cnn.build, _small_mobilenet_v2]
+def _small_vit(label_count: int) -> keras.Model:
+    return cifar10_vit.build(label_count, channels=16, depth=2, heads=2)
+
+
+BUILDERS = [
+    cifar10_cnn.build,
+    cifar10_fast.build,
+    baseline_cnn.build,
+    _small_mobilenet_v2,
+    _small_vit,
+]
+
+
+def test_architectures_are_named_without_keras() -> None:
+    assert {"cifar10_fast", "mobilenet_v2", "cifar10_vit"} <= set(architectures.names())
+    assert "backbones" not in architectures.names()
+    code = (
+        "import sys; from training import architectures; architectures.names(); "
+        "sys.exit('keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_cifar10_cnn_is_the_network_of_the_first_classifyme() -> None:
@@ -104,43 +136,40 @@ def test_mobilenet_v2_takes_pixels_and_any_height_and_width() -> None:
     rescaling = network.get_layer("rescaling")
     assert np.allclose(rescaling(np.array([0.0, 127.5, 255.0])), [-1, 0, 1])
     assert network.get_layer("out_relu").output.shape[1:3] == (2, 2)
+    frozen = mobilenet_v2.BACKBONE.layers_of(network)
+    assert (frozen[0].name, frozen[-1].name) == ("Conv1", "out_relu")
 
 
-def test_a_frozen_backbone_learns_from_the_top_and_never_its_batch_normalisation() -> None:
-    network = _small_mobilenet_v2(4)
-    mobilenet_v2.freeze(network, 0)
-    assert {variable.path.split("/")[0] for variable in network.trainable_variables} == {
-        "dense",
-        "logits",
-    }
-    mobilenet_v2.freeze(network, 3)
-    learning = {variable.path.split("/")[0] for variable in network.trainable_variables}
-    assert learning == {"Conv_1", "dense", "logits"}
-    mobilenet_v2.freeze(network, 1000)
-    for layer in network.layers:
-        assert layer.trainable is not isinstance(layer, layers.BatchNormalization)
+def test_the_transformer_has_a_token_for_each_place_and_learns_where_it_is() -> None:
+    network = _small_vit(3)
+    positions = network.get_layer("positions")
+    assert positions.output.shape == (None, 64, 16)
+    assert positions.bias.shape == (64, 16)
+    assert np.std(keras.ops.convert_to_numpy(positions.bias)) > 0.01
+    grey = np.full((1, 32, 32, 3), 128, np.float32)
+    tokens = keras.Model(network.input, positions.output)(grey)
+    middle = keras.ops.convert_to_numpy(tokens).reshape(8, 8, 16)[2:6, 2:6]
+    assert (np.ptp(middle, axis=(0, 1)) > 0.01).all()
+    with pytest.raises(ValueError, match="Expected a height and a width"):
+        cifar10_vit.build(3, height=None, width=None)
 
 
-def test_a_training_step_leaves_frozen_batch_normalisation_in_inference_mode() -> None:
-    network = _small_mobilenet_v2(3)
-    mobilenet_v2.freeze(network, 1000)
-    network.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
-    before = network.get_layer("bn_Conv1").get_weights()
-    loss = network.train_on_batch(pixels(4).astype("float32"), np.eye(3)[[0, 1, 2, 0]])
-    assert np.isfinite(loss)
-    assert all(map(np.array_equal, before, network.get_layer("bn_Conv1").get_weights()))
+def test_the_transformer_as_its_recipe_has_it_is_small() -> None:
+    network = cifar10_vit.build(10)
+    assert network.get_layer("grid").output.shape == (None, 8, 8, 96)
+    assert network.count_params() == 508_570
 
 
-def test_mobilenet_v2_exports_as_it_computes(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    network = _small_mobilenet_v2(3)
-    mobilenet_v2.freeze(network, 20)
-    spec = InputSpec(32, 32)
-    write_graphs(network, tmp_path, spec, temperature=1.5)
+def test_the_transformer_exports_and_explains_as_it_computes(tmp_path: Path) -> None:
+    network = shaken(_small_vit(3))
+    bundle = bundle_of(network, tmp_path / "bundle", 32)
     images = pixels(4)
-    runtime = OnnxRuntime(tmp_path / "model.onnx", threads=1)
-    expected = serving_function(network, spec, 1.5)(images)
-    assert np.allclose(runtime.predict(images), expected, atol=1e-5)
-    runtime.close()
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True, compile=False)
-    floats = images.astype("float32")
-    assert np.allclose(loaded(floats), network(floats), atol=1e-5)
+    with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
+        golden.prove(bundle, runtime)
+        difference = golden.prove_explanations(bundle, runtime)
+        answers = runtime.predict(images)
+    assert difference is not None
+    expected = serving_function(network, bundle.manifest.input, bundle.manifest.temperature)(images)
+    assert np.allclose(answers, expected, atol=1e-3)
+    assert np.allclose(served(bundle, images), reference(network, ["grid"], images), atol=2e-3)
+    saved_models.inspect(bundle.file("source"))

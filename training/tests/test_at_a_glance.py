@@ -7,8 +7,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from training import surroundings
+from training import leases, requests, surroundings
 from training.models import Outcome, TrainingRequest, TrainingRun
+from training.orders import Order
 
 pytestmark = pytest.mark.django_db
 
@@ -38,4 +39,14 @@ def test_the_front_page_tells_what_is_training_what_waits_and_what_came_out(
     assert "epoch 3/16" in page
     assert "baseline_cnn, seed 7</a>: failed" in page
     assert "<dt>In line</dt><dd>2</dd>" in page
+    assert "Nothing is training now" not in page
+
+
+def test_what_is_being_prepared_counts_as_training(client: Client) -> None:
+    made = requests.start(Order("baseline_cnn", smoke=True), by=None)
+    leases.take(made.pk, "a")
+    client.force_login(User.objects.create_superuser("ada"))
+    page = client.get(reverse("admin:index")).content.decode()
+    assert reverse("admin:training_trainingrequest_change", args=[made.pk]) in page
+    assert "reading the data" in page
     assert "Nothing is training now" not in page

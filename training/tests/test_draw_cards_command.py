@@ -56,6 +56,25 @@ def test_it_writes_a_sheet_to_look_at(tmp_path: Path) -> None:
     assert "Contact sheet" in said
 
 
+def test_it_draws_documents_into_a_folder_for_each_type(tmp_path: Path) -> None:
+    said = draw(tmp_path / "documents", "--documents", "--count", 5, "--seed", 1)
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.jpg"))
+    assert names == [
+        "documents/driving_licence_back/design00000_000000.jpg",
+        "documents/driving_licence_back/design00000_000001.jpg",
+        "documents/driving_licence_front/design00001_000002.jpg",
+        "documents/driving_licence_front/design00001_000003.jpg",
+        "documents/health_insurance_card/design00002_000004.jpg",
+    ]
+    assert "5 documents in" in said
+
+
+def test_a_sheet_of_documents_has_ten_in_a_row(tmp_path: Path) -> None:
+    draw("--documents", "--sheet", tmp_path / "sheet.jpg", "--count", 11)
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.size == (10 * 240, 2 * 180)
+
+
 def test_it_leaves_alone_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert "There is something already" in refusal(tmp_path, "--count", 2)
@@ -65,6 +84,9 @@ def test_it_leaves_alone_what_is_there(tmp_path: Path) -> None:
 
 def test_it_refuses_to_draw_no_cards(tmp_path: Path) -> None:
     assert "Expected --count of at least 1" in refusal(tmp_path / "cards", "--count", 0)
+    sentence = refusal(tmp_path / "cards", "--documents", "--count", 3, "--seed", -1)
+    assert "--seed of at least 0. Received: 3, -1" in sentence
+    assert not (tmp_path / "cards").exists()
 
 
 def test_it_asks_where_to(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from training.architectures import (
     cifar10_cnn,
     cifar10_fast,
     cifar10_strong,
+    cifar10_vit,
     mobilenet_v2,
 )
 from training.explanation import NotExplainable
@@ -132,6 +133,7 @@ LAST: dict[str, tuple[Build, int, list[str]]] = {
         32,
         ["activation_6", "activation_13", "activation_20"],
     ),
+    "cifar10_vit": (lambda: cifar10_vit.build(4, channels=24, depth=2), 32, ["grid"]),
     "baseline_cnn": (lambda: baseline_cnn.build(4), 32, ["conv3"]),
     "mobilenet_v2": (
         lambda: mobilenet_v2.build(4, height=64, width=64, alpha=0.35, dense=24),

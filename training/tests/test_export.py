@@ -1,3 +1,6 @@
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -5,10 +8,12 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from classifier import imaging
 from classifier.bundles import Bundle, Description, Label
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
+from classifier.runtimes import Images
 from classifier.runtimes.onnx import OnnxRuntime
 from training import export, golden
 from training.architectures import cifar10_cnn, cifar10_fast
@@ -41,15 +46,49 @@ def _bundle(
     return export.export_bundle(network, root, description, **options)
 
 
-@pytest.mark.parametrize("architecture", [cifar10_cnn, cifar10_fast])
-@pytest.mark.parametrize("views", VIEWS)
-def test_the_served_graph_gives_what_keras_gives(  # type: ignore[no-untyped-def]
-    architecture, views: Views, tmp_path: Path
-) -> None:
-    network = architecture.build(3)
-    bundle = _bundle(network, tmp_path / "bundle", temperature=1.7, views=views)
-    images = colours(8).images[:]
-    expected = softmax(predict_logits(network, images, views=views), 1.7)
+# One of each is made in full, which takes seconds. How views are averaged hangs on no width.
+NARROW = (8, 16, 16)
+TEMPERATURE = 1.7
+PICTURES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
+Averaging = Callable[[Views], Bundle]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network with weights at random, and the bundle made of it."""
+
+    network: keras.Model
+    bundle: Bundle
+
+
+@pytest.fixture(
+    scope="module", params=[cifar10_cnn, cifar10_fast], ids=["cifar10_cnn", "cifar10_fast"]
+)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    network = request.param.build(3)
+    network.compile("adam", "mse")
+    root = tmp_path_factory.mktemp("whole") / "bundle"
+    return Exported(network, _bundle(network, root, temperature=TEMPERATURE))
+
+
+@pytest.fixture(scope="module")
+def narrow() -> keras.Model:
+    """As it is before its first step: with all weights at random its views would answer alike."""
+    network = cifar10_fast.build(3, widths=NARROW, logit_scale=1.0)
+    cifar10_fast.prepare(network, colours(60).images)
+    return network
+
+
+@pytest.fixture(scope="module")
+def averaging(narrow: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Averaging:
+    """Give the narrow network's bundle that averages these views; each is made once."""
+    root = tmp_path_factory.mktemp("averaging")
+    return functools.cache(
+        lambda views: _bundle(narrow, root / views, temperature=TEMPERATURE, views=views)
+    )
+
+
+def _check_served(bundle: Bundle, images: Images, expected: NDArray[np.floating]) -> None:
     with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
         received = runtime.predict(images)
         one_by_one = np.concatenate([runtime.predict(image[None]) for image in images])
@@ -57,17 +96,35 @@ def test_the_served_graph_gives_what_keras_gives(  # type: ignore[no-untyped-def
     assert np.allclose(received, one_by_one, atol=1e-5)
 
 
-def test_a_mirrored_graph_answers_alike_for_a_picture_and_its_mirror(tmp_path: Path) -> None:
-    bundle = _bundle(cifar10_fast.build(3), tmp_path / "bundle", views="mirrored")
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
-    with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
-        mirrored = runtime.predict(np.ascontiguousarray(images[:, :, ::-1]))
-        assert np.allclose(runtime.predict(images), mirrored, atol=1e-6)
+def test_the_served_graph_gives_what_keras_gives(whole: Exported) -> None:
+    images = colours(8).images[:]
+    expected = softmax(predict_logits(whole.network, images), TEMPERATURE)
+    _check_served(whole.bundle, images, expected)
 
 
-def test_a_network_that_ends_in_softmax_is_not_softened_twice(tmp_path: Path) -> None:
-    bare = cifar10_cnn.build(3)
-    network = keras.Model(bare.input, keras.layers.Softmax()(bare.output))
+@pytest.mark.parametrize("views", VIEWS)
+def test_the_served_graph_averages_views_as_keras_does(
+    narrow: keras.Model, averaging: Averaging, views: Views
+) -> None:
+    bundle = averaging(views)
+    alone, expected = (
+        softmax(predict_logits(narrow, PICTURES, views=each), TEMPERATURE)
+        for each in ("one", views)
+    )
+    _check_served(bundle, PICTURES, expected)
+    assert views == "one" or np.abs(expected - alone).max() > export.TOLERANCE
+
+
+def test_a_mirrored_graph_answers_alike_for_a_picture_and_its_mirror(averaging: Averaging) -> None:
+    with OnnxRuntime(averaging("mirrored").file("serve"), threads=1) as runtime:
+        mirrored = runtime.predict(np.ascontiguousarray(PICTURES[:, :, ::-1]))
+        assert np.allclose(runtime.predict(PICTURES), mirrored, atol=1e-6)
+
+
+def test_a_network_that_ends_in_softmax_is_not_softened_twice(
+    narrow: keras.Model, tmp_path: Path
+) -> None:
+    network = keras.Model(narrow.input, keras.layers.Softmax()(narrow.output))
     bundle = _bundle(network, tmp_path / "bundle", outputs_probabilities=True)
     images = colours(4).images[:]
     expected = keras.ops.convert_to_numpy(network(images.astype("float32")))
@@ -75,27 +132,32 @@ def test_a_network_that_ends_in_softmax_is_not_softened_twice(tmp_path: Path) ->
         assert np.allclose(runtime.predict(images), expected, atol=export.TOLERANCE)
 
 
-@pytest.mark.parametrize("architecture", [cifar10_cnn, cifar10_fast])
-def test_the_saved_network_loads_without_code_of_ours_and_has_no_optimizer(  # type: ignore[no-untyped-def]
-    architecture, tmp_path: Path
-) -> None:
-    network = architecture.build(3)
-    network.compile("adam", "mse")
-    bundle = _bundle(network, tmp_path / "bundle")
-    loaded = keras.saving.load_model(bundle.file("source"), safe_mode=True)
+def test_the_saved_network_loads_without_code_of_ours_and_has_no_optimizer(whole: Exported) -> None:
+    assert getattr(whole.network, "optimizer", None) is not None
+    loaded = keras.saving.load_model(whole.bundle.file("source"), safe_mode=True)
     assert getattr(loaded, "optimizer", None) is None
     images = colours(2).images[:].astype("float32")
-    assert np.array_equal(*(keras.ops.convert_to_numpy(each(images)) for each in (network, loaded)))
+    answers = [keras.ops.convert_to_numpy(each(images)) for each in (whole.network, loaded)]
+    assert np.array_equal(*answers)
 
 
-def test_the_bundle_holds_golden_pictures_with_kerass_own_answers(tmp_path: Path) -> None:
-    network = cifar10_cnn.build(3)
-    bundle = _bundle(network, tmp_path / "bundle")
-    examples = bundle.golden()
+def test_the_saved_network_takes_two_bytes_a_weight_and_loses_nothing(whole: Exported) -> None:
+    path = whole.bundle.file("source")
+    loaded = keras.saving.load_model(path, safe_mode=True)
+    assert path.stat().st_size < 2.1 * whole.network.count_params()
+    assert {weight.dtype for weight in loaded.weights} == {
+        weight.dtype for weight in whole.network.weights
+    }
+    for mine, theirs in zip(loaded.get_weights(), whole.network.get_weights(), strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_the_bundle_holds_golden_pictures_with_kerass_own_answers(whole: Exported) -> None:
+    examples = whole.bundle.golden()
     assert len(examples) == 9
     for example in examples:
         pixels, _ = imaging.load(example.content, SPEC)
-        expected = softmax(predict_logits(network, pixels[None]))[0]
+        expected = softmax(predict_logits(whole.network, pixels[None]), TEMPERATURE)[0]
         assert np.allclose(example.probabilities, expected, atol=1e-6)
 
 
@@ -106,8 +168,8 @@ def test_golden_pictures_are_the_same_each_time_and_small() -> None:
     assert {imaging.decode(content).format for content in first.values()} == {"JPEG", "PNG"}
 
 
-def test_the_manifest_names_the_libraries_that_made_it(tmp_path: Path) -> None:
-    libraries = _bundle(cifar10_cnn.build(3), tmp_path / "bundle").manifest.libraries
+def test_the_manifest_names_the_libraries_that_made_it(whole: Exported) -> None:
+    libraries = whole.bundle.manifest.libraries
     assert libraries["keras"] == keras.__version__
     assert set(export.LIBRARIES) < set(libraries)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from classifier import imaging
 from classifier.imaging import InputSpec, ResizeRule
-from training.datasets import cards, front_back, sources
+from training.datasets import cards, drawn, front_back, sources
 from training.datasets.dataset import DatasetError
 from training.datasets.front_back import JoinedImages
 
@@ -79,7 +79,7 @@ def test_drawn_cards_have_their_side_as_label_and_their_pixels(root: Path) -> No
 
 
 def test_what_was_drawn_is_kept_up_to_the_limit(root: Path) -> None:
-    kept = front_back.Kept(limit=2 * 32 * 32 * 3)
+    kept = drawn.Kept(limit=2 * 32 * 32 * 3)
     dataset = front_back.load(SMALL, root=root, input=INPUT, kept=kept)
     images = dataset.test.images
     first = images[:3]

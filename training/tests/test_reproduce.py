@@ -67,7 +67,15 @@ def test_of_a_bundle_from_elsewhere_the_manifest_tells_how_it_was_made(tmp_path:
 
     order = reproducing.order(recorded, dataset="elsewhere")
     assert (order.dataset, order.name, order.digest) == ("elsewhere", "colours", "cd" * 32)
+    assert order.architecture is None  # nobody chose another than the recipe's
     assert order.command() == plan.command
+
+
+def test_another_network_than_the_recipes_is_trained_again(tmp_path: Path) -> None:
+    chosen = {"origin": {"architecture": "mobilenet_v3_small"}}
+    recorded = reproducing.recorded(register(tmp_path, **chosen))
+    assert recorded.plan.apply(recipes.find("cifar10_fast")).architecture == "mobilenet_v3_small"
+    assert reproducing.order(recorded).architecture == "mobilenet_v3_small"
 
 
 def test_the_row_tells_more_where_there_is_one(tmp_path: Path) -> None:

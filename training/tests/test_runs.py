@@ -260,7 +260,7 @@ def test_curves_stay_in_their_frame_whatever_the_figures() -> None:
                 points = [tuple(map(float, point.split(","))) for point in line.points.split()]
                 assert len(points) == 3
                 assert all(chart.left <= x <= chart.right for x, _ in points)
-                assert all(0 <= y <= chart.bottom for _, y in points)
+                assert all(0 <= y <= curves.FRAME.y(0) for _, y in points)
     assert curves.of_history(HISTORY[:1]) == ()
 
 

@@ -32,10 +32,17 @@ def network(last: Any = "softmax") -> keras.Model:
     return keras.Model(pixels, layers.Dense(3, activation=last, kernel_regularizer="l2")(features))
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    path = tmp_path / "model.keras"
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
     network().save(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def saved(sound: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "model.keras"
+    path.write_bytes(sound)
     return path
 
 

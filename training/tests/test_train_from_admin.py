@@ -1,4 +1,7 @@
-"""Trainings asked for in the admin, by a real worker: stopped, gone on with, taken over."""
+"""Trainings asked for in the admin, by a real worker: stopped, gone on with, taken over.
+
+That one runs to its end and is registered, `test_tutorial` sees.
+"""
 
 import os
 import shutil
@@ -10,7 +13,6 @@ from django.contrib.auth.models import User
 from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
-from classifier.models import ModelVersion
 from training import drawing, requests
 from training.models import TrainingRequest, TrainingRun
 from training.orders import Order
@@ -43,46 +45,26 @@ def trains_beyond(epoch: int, pid: int = 0) -> bool:
     return TrainingRun.objects.filter(outcome="running", epoch__gt=epoch).exclude(pid=pid).exists()
 
 
-def test_a_worker_trains_one_after_the_other_and_registers_the_result(
-    pets: str, ada: User, tmp_path: Path, settings: Settings
-) -> None:
-    order = Order("baseline_cnn", pets, changes={"epochs": "2", "batch_size": "8"}, register=True)
-    first = requests.start(order, by=ada)
-    lost = drawing.draw(
-        Path(settings.DATASETS_ROOT) / "lost", per_label=20, side=32, label_keys=("cat", "dog")
-    )
-    second = requests.start(Order("baseline_cnn", lost.name), by=ada)
-    shutil.rmtree(lost)
-    log = tmp_path / "log"
-    with training_worker(log) as worker:
-        eventually(lambda: now(first).log, log)
-        (child,) = children_of(worker.pid)
-        assert os.getpriority(os.PRIO_PROCESS, child) >= NICENESS
-        assert (now(first).state, now(second).state) == ("running", "waiting")
-        eventually(lambda: not now(second).is_open, log)
-
-    done = now(first)
-    assert (done.state, done.reason) == ("finished", "")
-    version = ModelVersion.objects.get()
-    assert done.run is not None
-    assert (done.run.version, done.run.state, version.registered_by) == (version, "finished", ada)
-    assert f"Registered as {version}." in done.log
-    assert "test accuracy" in done.log
-    assert len(done.run.history) == 2
-    assert (done.slot, done.holder) == (None, "")
-    # What only the data tell stands in the row.
-    failed = now(second)
-    assert (failed.state, failed.run) == ("failed", None)
-    assert "There is no data set lost" in failed.reason
+@pytest.fixture
+def lost(settings: Settings) -> str:
+    """A data set that was there when it was asked for."""
+    folder = Path(settings.DATASETS_ROOT) / "lost"
+    drawing.draw(folder, per_label=20, side=32, label_keys=("cat", "dog"))
+    return folder.name
 
 
 def test_a_training_is_stopped_goes_on_and_outlives_its_worker(
-    pets: str, ada: User, tmp_path: Path
+    pets: str, lost: str, ada: User, tmp_path: Path, settings: Settings
 ) -> None:
     request = requests.start(Order("baseline_cnn", pets, changes=FOR_EVER), by=ada)
+    next_one = requests.start(Order("baseline_cnn", lost), by=ada)
+    shutil.rmtree(Path(settings.DATASETS_ROOT) / lost)
     log = tmp_path / "log"
     with training_worker(log) as worker:
         eventually(lambda: trains_beyond(1), log)
+        (child,) = children_of(worker.pid)
+        assert os.getpriority(os.PRIO_PROCESS, child) >= NICENESS
+        assert (now(request).state, now(next_one).state) == ("running", "waiting")
         assert requests.stop(request, by=ada)
         eventually(lambda: not now(request).is_open, log)
         stopped = now(request)
@@ -90,6 +72,12 @@ def test_a_training_is_stopped_goes_on_and_outlives_its_worker(
         assert stopped.reason == "Stopped by ada. It can go on from where it stood."
         run = TrainingRun.objects.get()
         assert (run.state, stopped.run) == ("stopped", run)
+
+        # Then the next one's turn came. What only the data tell stands in its row.
+        eventually(lambda: not now(next_one).is_open, log)
+        failed = now(next_one)
+        assert (failed.state, failed.run) == ("failed", None)
+        assert "There is no data set lost" in failed.reason
 
         again = requests.go_on(run, register=False, by=ada)
         eventually(lambda: trains_beyond(run.epoch, pid=run.pid), log)

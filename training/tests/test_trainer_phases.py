@@ -1,11 +1,8 @@
 """Transfer in two phases, schedules that follow validation, and what keeps a run honest."""
 
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +16,7 @@ from training.checkpoints import TrainingError, write_arrays
 from training.datasets.dataset import Split
 from training.progress import Epoch, Progress
 from training.tests import tiny
+from training.tests.full_disk import room_for
 from training.tests.pictures import colours, pixels
 from training.trainer import Trainer, plan_phases, predict_logits
 from training.views import VIEWS, see
@@ -291,23 +289,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
         trainer.resume()
 
 
-@contextmanager
-def _room_for(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what is written then fails as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     trainer = tiny.trainer(tmp_path)
     trainer.save_checkpoint()
     before = (tmp_path / "checkpoint.npz").read_bytes()
     with (
-        _room_for(1000),
+        room_for(1000),
         pytest.raises(TrainingError, match=r"could not be written.*go on with --resume"),
     ):
         trainer.run()

@@ -1,6 +1,7 @@
 """The admin's and the application's pages on training: who may what, and what they say."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -127,7 +128,7 @@ def test_what_is_asked_for_becomes_a_request_in_line(settings: Settings) -> None
         ({"dataset": "../../etc"}, "Select a valid choice."),
         ({"dataset": "/etc"}, "Select a valid choice."),
         ({"dataset": "snapshot:nothing"}, "Select a valid choice."),
-        ({"model_name": "No Name"}, "Expected --name as a registered model"),
+        ({"model_name": "No Name"}, "Expected “Model” as a registered model"),
         ({"smoke": "on", "register": "on"}, "not worth registering"),
         ({"recipe": "transfer"}, "has no data of its own"),
         ({"recipe": "flowers", "weights": "/etc/passwd"}, "Select a valid choice."),
@@ -234,6 +235,31 @@ def test_a_run_shows_where_it_is_and_the_page_is_loaded_anew_when_it_ends(
     assert (again.run, again.register, again.resumes) == (run, True, True)
     client.post(page("trainingrun_stop", run.pk))
     assert not TrainingRequest.objects.open().exists()
+
+
+def test_a_run_that_a_command_started_says_where_it_is_stopped() -> None:
+    run = stopped_run(outcome=Outcome.RUNNING, pid=os.getpid(), host="elsewhere")
+    client = signed_in(*TRAINER)
+    shown = client.get(page("trainingrun_change", run.pk)).content.decode()
+    assert f"A command trains it: process {os.getpid()} on elsewhere." in shown
+    assert "No training worker is alive" not in shown
+    assert page("trainingrun_stop", run.pk) not in shown
+
+
+def test_what_only_the_data_could_tell_is_said_in_the_words_of_the_page() -> None:
+    client = signed_in(*TRAINER)
+    made = requests.start(Order("baseline_cnn", smoke=True), by=None)
+    leases.take(made.pk, "a")
+    why = (
+        "Too few. Change it with --set validation=... or leave out --register and --activate, or "
+        "choose another registered model with --name, or start with --weights none."
+    )
+    leases.end(made.pk, "a", RequestState.FAILED, why)
+    shown = client.get(page("trainingrequest_change", made.pk)).content.decode()
+    assert (
+        "Change it with the setting “Validation” or leave out “Register the result”, or choose "
+        "another registered model with “Model”, or start with “Weights: none”."
+    ) in shown
 
 
 # -- snapshots -------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from classifier import registry, serving
 from classifier.models import Correction, ModelVersion, RegisteredModel
 from classifier.tests.bundles import COLOURS, make_bundle, picture
 from classifier.tests.signing_in import sign_in
-from training.models import DatasetSnapshot, TrainingRun
+from training.models import DatasetSnapshot, TrainingRequest, TrainingRun
 from training.tests.workers import PATIENCE_SECONDS, training_worker
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -144,7 +144,21 @@ def train(page: Page, log: Path) -> None:
         expect.set_options(timeout=5_000)
         page.set_default_timeout(15_000)
     expect(page.locator("svg.cm-chart")).to_have_count(2)
-    assert TrainingRun.objects.get().dataset_name == "snapshot:june"
+    check_trained()
+
+
+def check_trained() -> None:
+    """What the page says stands in the rows too."""
+    done = TrainingRequest.objects.select_related("run").get()
+    assert (done.state, done.reason) == ("finished", "")
+    assert (done.slot, done.holder) == (None, "")
+    version = ModelVersion.objects.get(number=2)
+    assert version.registered_by == User.objects.get(username="ada")
+    assert f"Registered as {version}." in done.log
+    assert "test accuracy" in done.log
+    run = TrainingRun.objects.get()
+    assert (done.run, run.version, run.state) == (run, version, "finished")
+    assert (run.dataset_name, len(run.history)) == ("snapshot:june", 4)
 
 
 def compare_and_activate(page: Page) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from training.architectures import backbones
-from training.architectures.backbones import Backbone
+from training.architectures.backbones import Backbone, centred
 from training.datasets.dataset import hold_out
 from training.progress import Epoch, Progress
 from training.recipes.recipe import Recipe, Settings
@@ -22,7 +21,7 @@ from training.tests.pictures import KEYS, colours
 from training.trainer import Trainer
 
 Event = Progress | Epoch
-BACKBONE = Backbone("tiny", keras.Model, 1 / 127.5, -1.0, 32, "features")
+BACKBONE = Backbone("tiny", keras.Model, centred)
 
 
 def build(label_count: int, *, height: int, width: int, filters: int = 8) -> keras.Model:
@@ -37,8 +36,7 @@ def build(label_count: int, *, height: int, width: int, filters: int = 8) -> ker
     return keras.Model(image, logits, name="tiny")
 
 
-def freeze(network: keras.Model, top: int) -> None:
-    backbones.freeze(BACKBONE, network, top)
+freeze = BACKBONE.freeze
 
 
 RECIPE = Recipe(

@@ -19,7 +19,7 @@ from training.models import TrainingRequest
 # A limit, not a wait: TensorFlow alone takes ten seconds to load on a busy machine.
 PATIENCE_SECONDS = 240.0
 # Less than by default: beside other tests it would get a tenth of a core.
-NICENESS = 6
+NICENESS = 2
 
 
 def database_url() -> str:

@@ -235,8 +235,8 @@ def recommended(measured: Sequence[Measured]) -> Iterator[str]:
     tie = max(TIE, statistics.median(timing.scatter for _, timing in proven))
     if tie > BUSY:
         yield (
-            f"One setting differs by {tie - 1:.0%} from round to round: something else runs on "
-            "this machine. Nothing is recommended; try again when it is idle."
+            f"One setting differs by {tie - 1:.0%} from one time to the next: something else runs "
+            "on this machine. Nothing is recommended; try again when it is idle."
         )
         return
     alone = [(setup, timing) for setup, timing in proven if setup.callers == 1]

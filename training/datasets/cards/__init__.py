@@ -40,6 +40,10 @@ class Card:
     side: str
     design: int
 
+    @property
+    def label(self) -> str:
+        return self.side
+
 
 def draw(seed: int, number: int) -> Card:
     """Draw the card of this number: even numbers are fronts, odd ones backs.

@@ -100,10 +100,10 @@ def _half_fields(design: Design, sheet: Sheet, fixed: Random, own: Random, box: 
             (left, top, right - width * share - 6, bottom),
         )
     text.fields(sheet, first, design.printing, fixed, own, fewest=2, most=8)
-    _picture(design, sheet, fixed, own, second)
+    picture(design, sheet, fixed, own, second)
 
 
-def _picture(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -> None:
+def picture(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -> None:
     """A view, an emblem, a map, a square code, a finger, or nothing, as large as fits."""
     side = min(box[2] - box[0], box[3] - box[1])
     if side < 12:
@@ -124,7 +124,7 @@ def _picture(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box)
         marks.fingerprint(own, sheet, (x, y, x + side * 0.75, y + side))
 
 
-def _paragraph(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -> None:
+def paragraph(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -> None:
     text.paragraph(sheet, box, design.printing, fixed, align=pick(fixed, [0.0, 0.0, 0.5]))
 
 
@@ -132,7 +132,7 @@ def _table(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -
     text.table(sheet, box, design.printing, fixed, own)
 
 
-def _barcode(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -> None:
+def barcode(design: Design, sheet: Sheet, fixed: Random, own: Random, box: Box) -> None:
     narrow = (box[2] - box[0]) * fixed.uniform(0, 0.25)
     draw_code = marks.barcode if chance(fixed, 0.55) else marks.stacked_code
     middle, half = (box[1] + box[3]) / 2, min((box[3] - box[1]) / 2, fixed.uniform(20, 50))
@@ -150,12 +150,12 @@ def _signature_panel(design: Design, sheet: Sheet, fixed: Random, own: Random, b
 
 
 _BANDS: Mapping[str, tuple[float, _Band]] = {
-    "barcode": (0.9, _barcode),
+    "barcode": (0.9, barcode),
     "fields": (2.0, _fields),
     "half_fields": (2.0, _half_fields),
     "nothing": (0.7, _nothing),
-    "paragraph": (0.9, _paragraph),
-    "picture": (0.6, _picture),
+    "paragraph": (0.9, paragraph),
+    "picture": (0.6, picture),
     "signature": (0.8, _signature_panel),
     "table": (0.5, _table),
 }

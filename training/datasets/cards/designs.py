@@ -29,12 +29,20 @@ from training.datasets.cards.typefaces import MONO, SANS, SCRIPT, SERIF, WORLD, 
 from training.datasets.cards.words import Language, language
 
 WIDTH = 512  # pixels of a card's long side while it is drawn
-Form = Literal["td1", "td2", "td3"]
-_MILLIMETRES: dict[Form, tuple[float, float]] = {  # ICAO Doc 9303
-    "td1": (85.6, 53.98),
+Form = Literal["td1", "td2", "td3", "mrv_a", "mrv_b", "upright", "spread", "threefold", "a6"]
+_MILLIMETRES: dict[Form, tuple[float, float]] = {
+    "td1": (85.6, 53.98),  # ICAO Doc 9303, as are the next four
     "td2": (105.0, 74.0),
     "td3": (125.0, 88.0),
+    "mrv_a": (120.0, 80.0),
+    "mrv_b": (105.0, 74.0),
+    "upright": (53.98, 85.6),
+    "spread": (125.0, 176.0),  # two pages of a passport
+    "threefold": (222.0, 105.0),
+    "a6": (148.0, 105.0),
 }
+_SHARP = {"spread", "threefold", "a6", "mrv_a", "mrv_b"}  # paper: its corners are not round
+_CARDS: tuple[Form, ...] = ("td1", "td1", "td1", "td2", "td2", "td3")
 LabelPlace = Literal["above", "left", "none", "numbered"]
 
 
@@ -71,7 +79,7 @@ class PortraitStyle:
 class Design:
     """One issue of cards: `key` seeds everything that its cards share."""
 
-    key: tuple[int, int]
+    key: tuple[int, ...]
     form: Form
     palette: tuple[Colour, ...]
     band: Colour
@@ -82,7 +90,8 @@ class Design:
     @property
     def size(self) -> tuple[int, int]:
         width, height = _MILLIMETRES[self.form]
-        return WIDTH, round(WIDTH * height / width)
+        longer = max(width, height)
+        return round(WIDTH * width / longer), round(WIDTH * height / longer)
 
     def random(self, purpose: int) -> Random:
         """Return a generator that starts alike for every card of the design."""
@@ -91,11 +100,16 @@ class Design:
 
 def design(seed: int, number: int) -> Design:
     """Return the design of this number; the same for ever, given the same NumPy."""
-    random = np.random.default_rng([seed, number, 0])
-    form: Form = pick(random, ["td1", "td1", "td1", "td2", "td2", "td3"])
+    return design_of((seed, number), _CARDS)
+
+
+def design_of(key: tuple[int, ...], forms: tuple[Form, ...]) -> Design:
+    """Return the design of this key, in one of these forms; one named twice is twice as likely."""
+    random = np.random.default_rng([*key, 0])
+    form = pick(random, forms)
     palette = _palette(random)
     return Design(
-        key=(seed, number),
+        key=key,
         form=form,
         palette=palette,
         band=strong(random),
@@ -106,8 +120,14 @@ def design(seed: int, number: int) -> Design:
             framed=chance(random, 0.25),
             oval=chance(random, 0.05),
         ),
-        corner=0.0 if form == "td3" and chance(random, 0.5) else random.uniform(0.01, 0.045),
+        corner=_corner(random, form),
     )
+
+
+def _corner(random: Random, form: Form) -> float:
+    if form in _SHARP or (form == "td3" and chance(random, 0.5)):
+        return 0.0
+    return random.uniform(0.01, 0.045)
 
 
 def _palette(random: Random) -> tuple[Colour, ...]:

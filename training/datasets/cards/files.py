@@ -1,4 +1,4 @@
-"""Drawn cards as files: a folder or a zip of front/ and back/, and a sheet to look at."""
+"""Drawn pictures as files: a folder or a zip with a folder per label, and a sheet to look at."""
 
 from __future__ import annotations
 
@@ -7,27 +7,41 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
-from training.datasets import cards
-from training.datasets.cards import Card
-
 _QUALITY = 92
 _TILE = (240, 180)  # pixels of a picture on a sheet
-_COLUMNS = 8
 Write = Callable[[str, bytes], None]
 Drawn = Callable[[int], None]
 
 
-def write(target: Path, *, count: int, seed: int, drawn: Drawn = lambda number: None) -> None:
-    """Write cards 0 to `count` - 1 to `target`, a .zip or else a folder.
+class Drawing(Protocol):
+    """A picture (RGB) with what it shows and the number of its design."""
 
-    Each is <side>/design<number of the design>_<number>.jpg, so that a pattern of file names
-    keeps a design's cards together.
+    @property
+    def image(self) -> Image.Image: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def design(self) -> int: ...
+
+
+Draw = Callable[[int, int], Drawing]  # from a seed and a number
+
+
+def write(
+    target: Path, draw: Draw, *, count: int, seed: int, drawn: Drawn = lambda number: None
+) -> None:
+    """Write drawings 0 to `count` - 1 to `target`, a .zip or else a folder.
+
+    Each is <label>/design<number of the design>_<number>.jpg, so that a pattern of file names
+    keeps the pictures of a design together.
 
     Args:
-        drawn: called with the number of cards there are, after each.
+        draw: `cards.draw` or `documents.draw`.
+        drawn: called with the number of pictures there are, after each.
 
     Raises:
         FileExistsError: there is a file, or a folder that is not empty.
@@ -37,26 +51,27 @@ def write(target: Path, *, count: int, seed: int, drawn: Drawn = lambda number: 
         raise FileExistsError(17, "There is something already", str(target))
     with _opened(target) as keep:
         for number in range(count):
-            card = cards.draw(seed, number)
-            keep(f"{card.side}/design{card.design:05}_{number:06}.jpg", _jpeg(card))
+            drawing = draw(seed, number)
+            name = f"{drawing.label}/design{drawing.design:05}_{number:06}.jpg"
+            keep(name, _jpeg(drawing.image))
             drawn(number + 1)
 
 
-def sheet(*, count: int, seed: int) -> Image.Image:
-    """Return the first cards side by side (RGB), eight in a row."""
-    rows = -(-count // _COLUMNS)
-    picture = Image.new("RGB", (_COLUMNS * _TILE[0], rows * _TILE[1]), (255, 255, 255))
+def sheet(draw: Draw, *, count: int, seed: int, columns: int) -> Image.Image:
+    """Return the first drawings side by side (RGB), so many in a row."""
+    rows = -(-count // columns)
+    picture = Image.new("RGB", (columns * _TILE[0], rows * _TILE[1]), (255, 255, 255))
     for number in range(count):
-        tile = cards.draw(seed, number).image
+        tile = draw(seed, number).image
         tile.thumbnail(_TILE)
-        x, y = number % _COLUMNS * _TILE[0], number // _COLUMNS * _TILE[1]
+        x, y = number % columns * _TILE[0], number // columns * _TILE[1]
         picture.paste(tile, (x + (_TILE[0] - tile.width) // 2, y + (_TILE[1] - tile.height) // 2))
     return picture
 
 
-def _jpeg(card: Card) -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    card.image.save(buffer, "JPEG", quality=_QUALITY)
+    image.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
 
 

@@ -8,7 +8,16 @@ from PIL import Image, ImageDraw
 
 from training.datasets.cards import marks, patterns, text
 from training.datasets.cards.designs import Design
-from training.datasets.cards.inks import Box, Random, Sheet, chance, is_dark, pick, shrunk
+from training.datasets.cards.inks import (
+    Box,
+    Random,
+    Sheet,
+    chance,
+    is_dark,
+    pick,
+    reading_on,
+    shrunk,
+)
 from training.datasets.cards.portraits import Portrait, faded_below, portrait, toned
 
 _MRZ_ON_FRONT = {"td1": 0.06, "td2": 0.75, "td3": 0.97}
@@ -16,7 +25,7 @@ _MRZ_ON_FRONT = {"td1": 0.06, "td2": 0.75, "td3": 0.97}
 
 def draw(design: Design, sheet: Sheet, fixed: Random, own: Random) -> None:
     """Draw the front; `fixed` decides what all cards of the design share, `own` the holder."""
-    top = _header(design, sheet, fixed, own)
+    top = header(design, sheet, fixed, own)
     bottom = _footer(design, sheet, fixed, own)
     holder = portrait(own)
     photo = _photo_box(design, sheet, fixed, top, bottom)
@@ -24,13 +33,13 @@ def draw(design: Design, sheet: Sheet, fixed: Random, own: Random) -> None:
     if chance(fixed, 0.35):
         _ghost(design, sheet, fixed, holder, body)
     text.fields(sheet, body, design.printing, fixed, own, fewest=4, most=12)
-    _main_portrait(design, sheet, fixed, holder, photo)
+    main_portrait(design, sheet, fixed, holder, photo)
     _additions(design, sheet, fixed, own, body, photo)
     if chance(fixed, 0.25):
         _ghost(design, sheet, fixed, holder, body)
 
 
-def _header(design: Design, sheet: Sheet, fixed: Random, own: Random) -> float:
+def header(design: Design, sheet: Sheet, fixed: Random, own: Random) -> float:
     """Print the title and its companions; return where the header ends, in shares."""
     if chance(fixed, 0.06):
         return fixed.uniform(0.02, 0.06)
@@ -39,7 +48,7 @@ def _header(design: Design, sheet: Sheet, fixed: Random, own: Random) -> float:
     ink = printing.title_ink
     if chance(fixed, 0.45):
         sheet.draw.rectangle(sheet.box(0, 0, 1, end), fill=design.band)
-        ink = (255, 255, 255) if is_dark(design.band) else (10, 10, 10)
+        ink = reading_on(design.band)
     left, right = 0.03, 0.97
     if chance(fixed, 0.5):
         badge = patterns.flag(fixed) if chance(fixed, 0.5) else patterns.emblem(fixed, ink)
@@ -92,6 +101,7 @@ def _footer(design: Design, sheet: Sheet, fixed: Random, own: Random) -> float:
 def machine_readable(
     design: Design, sheet: Sheet, fixed: Random, own: Random, start: float, lines: int
 ) -> None:
+    """Print machine-readable lines from this share of the height to the lower edge."""
     ink = design.printing.value_ink
     if chance(fixed, 0.5):
         ground = (252, 252, 250) if chance(fixed, 0.6) else design.band
@@ -131,7 +141,8 @@ def _body(sheet: Sheet, fixed: Random, photo: Box, top: float, bottom: float) ->
     return photo[2] + gap, y, 0.98 * sheet.width, end
 
 
-def _main_portrait(design: Design, sheet: Sheet, fixed: Random, holder: Portrait, box: Box) -> None:
+def main_portrait(design: Design, sheet: Sheet, fixed: Random, holder: Portrait, box: Box) -> None:
+    """Print the holder into the box as the design prints portraits."""
     style = design.portrait
     picture = holder.cut_out() if style.cut_out else holder.photo
     if style.toned:

@@ -43,6 +43,11 @@ def is_dark(ground: Colour) -> bool:
     return sum(ground) < 380
 
 
+def reading_on(ground: Colour) -> Colour:
+    """Return white or black, whichever reads better on this ground."""
+    return (255, 255, 255) if is_dark(ground) else (10, 10, 10)
+
+
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
     """Return `share` of the first colour in the second."""
     red, green, blue = (
@@ -81,6 +86,13 @@ class Sheet:
     def box(self, left: float, top: float, right: float, bottom: float) -> Box:
         """Return a box given in shares of the sheet's width and height, in pixels."""
         return left * self.width, top * self.height, right * self.width, bottom * self.height
+
+    def colour_at(self, box: Box) -> Colour:
+        """Return the mean colour of what is in the box."""
+        edges = [max(0, round(edge)) for edge in box]
+        part = np.asarray(self.image)[edges[1] : edges[3], edges[0] : edges[2]]
+        red, green, blue = part.reshape(-1, 3).mean(axis=0).tolist()
+        return round(red), round(green), round(blue)
 
     def stain(self, mask: Image.Image, ink: Colour, corner: tuple[float, float]) -> None:
         """Print a mask (L: how much ink) with its upper left corner there."""

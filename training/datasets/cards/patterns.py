@@ -113,7 +113,7 @@ def emblem(random: Random, ink: Colour) -> Image.Image:
         fill = pick(random, [ink, second, mixed(ink, (255, 255, 255), 0.3)])
         _blot(random, draw, fill)
     if chance(random, 0.4):
-        _star(draw, (48, random.uniform(20, 60)), random.uniform(6, 18), second)
+        star(draw, (48, random.uniform(20, 60)), random.uniform(6, 18), second)
     return picture
 
 
@@ -139,9 +139,10 @@ def _blot(random: Random, draw: ImageDraw.ImageDraw, fill: Colour) -> None:
         draw.polygon([(96 - x if mirrored else x, y) for x, y in points], fill=fill)
 
 
-def _star(
+def star(
     draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, fill: Colour
 ) -> None:
+    """Draw a star of five points."""
     points = []
     for corner in range(10):
         angle, reach = (
@@ -168,7 +169,7 @@ def flag(random: Random) -> Image.Image:
     else:
         draw.polygon([(0, 0), (45, 30), (0, 59)], fill=inks[2])
     if chance(random, 0.5):
-        _star(draw, (random.uniform(20, 70), 30), random.uniform(8, 18), pick(random, inks))
+        star(draw, (random.uniform(20, 70), 30), random.uniform(8, 18), pick(random, inks))
     return picture
 
 

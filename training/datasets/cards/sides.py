@@ -26,24 +26,25 @@ def draw_side(design: Design, side: str, own: Random) -> Image.Image:
     number = _SIDES.index(side)
     # Both sides of an issue are mostly, not always, printed on the same ground.
     shared = chance(design.random(0), 0.6)
-    sheet = _ground(design, design.random(_GROUND + (0 if shared else number)))
+    sheet = ground(design, design.random(_GROUND + (0 if shared else number)))
     fixed = design.random(_PLAN + number)
-    _watermarks(design, sheet, fixed)
+    watermarks(design, sheet, fixed)
     (fronts.draw if side == FRONT else backs.draw)(design, sheet, fixed, own)
-    _shine(sheet, fixed)
-    return _cut(sheet.image, design.corner)
+    shine(sheet, fixed)
+    return cut(sheet.image, design.corner)
 
 
-def _ground(design: Design, fixed: Random) -> Sheet:
+def ground(design: Design, fixed: Random) -> Sheet:
+    """Return the design's paper with up to two layers of fine lines."""
     sheet = Sheet.of(patterns.ground(fixed, design.size, design.palette))
-    ground = design.palette[0]
+    paper = design.palette[0]
     for _ in range(int(fixed.integers(0, 3))):
-        ink = mixed(strong(fixed), ground, fixed.uniform(0.12, 0.4))
+        ink = mixed(strong(fixed), paper, fixed.uniform(0.12, 0.4))
         patterns.guilloche(fixed, sheet, ink)
     return sheet
 
 
-def _watermarks(design: Design, sheet: Sheet, fixed: Random) -> None:
+def watermarks(design: Design, sheet: Sheet, fixed: Random) -> None:
     """Print emblems, letters, maps, rosettes or views under everything else, mostly faint."""
     for _ in range(int(fixed.integers(0, 3))):
         ink = pick(fixed, [design.band, strong(fixed)])
@@ -65,7 +66,8 @@ def _motif(design: Design, fixed: Random, kind: float, ink: Colour) -> Image.Ima
     return patterns.outline(fixed, ink) if kind < 0.87 else patterns.view(fixed)
 
 
-def _shine(sheet: Sheet, fixed: Random) -> None:
+def shine(sheet: Sheet, fixed: Random) -> None:
+    """Lay up to two holograms over the print, or mostly none."""
     for _ in range(int(fixed.integers(1, 3)) if chance(fixed, 0.3) else 0):
         width = fixed.uniform(0.06, 0.3) * sheet.width
         x = fixed.uniform(0, sheet.width - width)
@@ -73,7 +75,7 @@ def _shine(sheet: Sheet, fixed: Random) -> None:
         patterns.hologram(fixed, sheet, (x, y, x + width, y + width * fixed.uniform(0.4, 1.2)))
 
 
-def _cut(image: Image.Image, corner: float) -> Image.Image:
+def cut(image: Image.Image, corner: float) -> Image.Image:
     """Return the sheet with round corners, transparent outside."""
     mask = Image.new("L", image.size)
     box = (0, 0, image.width - 1, image.height - 1)

@@ -103,9 +103,11 @@ def paragraph(
         y += size * 1.4
 
 
-def table(sheet: Sheet, box: Box, setting: Print, fixed: Random, own: Random) -> None:
-    """Rule a table and fill some cells, as the backs of driving licences do."""
-    rows, columns = int(fixed.integers(4, 14)), int(fixed.integers(3, 6))
+def table(
+    sheet: Sheet, box: Box, setting: Print, fixed: Random, own: Random, *, rows: int = 0
+) -> None:
+    """Rule a table and fill some cells, as the backs of driving licences do; 0 rows are any."""
+    rows, columns = rows or int(fixed.integers(4, 14)), int(fixed.integers(3, 6))
     high, wide = (box[3] - box[1]) / rows, (box[2] - box[0]) / columns
     size = min(high * 0.7, setting.size * sheet.width)
     share = own.uniform(0.2, 0.9)

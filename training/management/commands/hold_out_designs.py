@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.imaging import InputSpec
-from training.datasets import front_back
+from training.datasets import drawn, front_back
 from training.datasets.dataset import Dataset, DatasetError
 from training.management.environment import require_keras
 from training.recipes import recipe as recipes
@@ -90,7 +90,7 @@ class Command(BaseCommand):
         source = f"{front_back.NAME}:cards={options['cards']}"
         front_back.Choice.of(source)  # says what is wrong with --cards before any picture is read
 
-        kept = front_back.Kept()  # each card is drawn once for all trainings
+        kept = drawn.Kept()  # each card is drawn once for all trainings
 
         def load(source: str) -> Dataset:
             return front_back.load(source, root=_root(), input=_input(recipe), kept=kept)

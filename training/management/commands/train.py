@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
+import subprocess
+import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.management import arguments
-from training import orders, sessions
+from training import architectures, orders, sessions
+from training.management import folds
 from training.management.environment import require_keras
 from training.orders import Order, Session, SessionError
 from training.recipes import recipe as recipes
@@ -24,7 +29,8 @@ from training.recipes import recipe as recipes
 INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 # What decides the result: a resumed run has all of it already.
 DECIDED = (
-    "dataset", "name", "title", "weights", "group_by", "max_bad", "epochs", "seed", "output",
+    "architecture", "dataset", "name", "title", "weights", "group_by", "max_bad", "epochs", "seed",
+    "output",
 )  # fmt: skip
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -58,6 +64,19 @@ class Command(BaseCommand):
         )
         parser.add_argument("--reason", default="", help="why it is activated, for the record")
         arguments.add_override(parser)
+        parser.add_argument(
+            "--devices",
+            metavar="N|all",
+            help="let so many devices of this machine share each batch (with KERAS_BACKEND=jax)",
+        )
+        parser.add_argument(
+            "--folds",
+            type=int,
+            metavar="N",
+            help="cross-validate: train N times, each time without another part, which is "
+            "measured; the test images take no part. No fold is registered: --register trains the "
+            "version after that, as without --folds",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["list"]:
@@ -69,25 +88,69 @@ class Command(BaseCommand):
         if options["override_gate"] and not options["reason"].strip():
             raise CommandError("Expected --reason with --override-gate.", returncode=2)
         require_keras()
-        with as_command_errors(options["recipe"]) as stoppable, self._prepared(options) as session:
+        with as_command_errors(options["recipe"]) as stoppable:
+            if options["folds"] is not None and not self._cross_validated(options):
+                return
+            try:
+                self._train(options, stoppable)
+            except sessions.Unexported as trained:
+                self._export(options, trained)
+
+    def _cross_validated(self, options: dict[str, Any]) -> bool:
+        """Train and measure in folds; return whether a version is to be trained after that."""
+        if options["resume"] or options["devices"]:
+            raise SessionError(
+                "Expected --folds without --resume and --devices: the same command goes on by "
+                "itself, a fold after the other."
+            )
+        registers = options["register"] or options["activate"]
+        order = order_of(options, register=registers)
+        folds.cross_validate(self, order, options["folds"], scanned=Scanned(self))
+        if registers:
+            self.stdout.write("\nNo fold is registered. The version is trained now, as ever.")
+            options["output"] = options["output"] and options["output"] / "version"
+        return bool(registers)
+
+    def _train(self, options: dict[str, Any], stoppable: list[Session]) -> None:
+        devices = sessions.devices(options["devices"])
+        with self._prepared(options) as session:
             stoppable.append(session)
-            result = run(self, session)
+            result = run(self, session, devices=devices)
             if options["register"] or options["activate"]:
-                version = sessions.register(
-                    result,
-                    activate=options["activate"],
-                    reason=options["reason"],
-                    override=options["override_gate"],
+                self._register(result, options)
+
+    def _register(self, result: sessions.Result, options: dict[str, Any]) -> None:
+        version = sessions.register(
+            result,
+            activate=options["activate"],
+            reason=options["reason"],
+            override=options["override_gate"],
+        )
+        self.stdout.write(f"Registered as {version}.")
+        if options["activate"]:
+            self.stdout.write(f"{version} is active.")
+            acceptance = result.bundle.manifest.acceptance
+            if acceptance and not acceptance.accepted:
+                self.stderr.write(
+                    "Mind that it does not meet its acceptance rule. Back to the version "
+                    f"before: python manage.py rollback_model {version.model.name}"
                 )
-                self.stdout.write(f"Registered as {version}.")
-                if options["activate"]:
-                    self.stdout.write(f"{version} is active.")
-                    acceptance = result.bundle.manifest.acceptance
-                    if acceptance and not acceptance.accepted:
-                        self.stderr.write(
-                            "Mind that it does not meet its acceptance rule. Back to the version "
-                            f"before: python manage.py rollback_model {version.model.name}"
-                        )
+
+    def _export(self, options: dict[str, Any], trained: sessions.Unexported) -> None:
+        """Let a process with TensorFlow do what is left of a run."""
+        self.stdout.write(str(trained))
+        self.stdout.flush()
+        words = ["train", options["recipe"], "--resume", str(trained.folder)]
+        words += [f"--{flag}" for flag in ("register", "activate") if options[flag]]
+        words += ["--override-gate"] if options["override_gate"] else []
+        words += ["--reason", options["reason"]] if options["reason"] else []
+        done = subprocess.run(  # noqa: S603 (this program, with words of ours)
+            [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *words],
+            env={**os.environ, "KERAS_BACKEND": sessions.EXPORTS},
+            check=False,
+        )
+        if done.returncode:
+            raise CommandError("It was trained, and not exported.", returncode=done.returncode)
 
     def _prepared(self, options: dict[str, Any]) -> contextlib.AbstractContextManager[Session]:
         registers = options["register"] or options["activate"]
@@ -119,6 +182,11 @@ class Scanned:
 
 def add_choices(parser: ArgumentParser) -> None:
     """Add the options that decide what a run's result is."""
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help=f"another network than the recipe's: {', '.join(architectures.names())}",
+    )
     parser.add_argument(
         "--dataset",
         metavar="SOURCE",
@@ -174,6 +242,7 @@ def order_of(options: dict[str, Any], *, register: bool = False) -> Order:
         changes[key] = value
     return Order(
         recipe=options["recipe"],
+        architecture=options["architecture"],
         dataset=options["dataset"],
         name=options["name"],
         title=options["title"],
@@ -189,7 +258,7 @@ def order_of(options: dict[str, Any], *, register: bool = False) -> Order:
     )
 
 
-def run(command: BaseCommand, session: Session) -> sessions.Result:
+def run(command: BaseCommand, session: Session, *, devices: Sequence[str] = ()) -> sessions.Result:
     """Run a session with its progress on the command's output, and what came out below."""
     from training.console import ConsoleReporter, summary
     from training.packaging import REPORT
@@ -198,7 +267,7 @@ def run(command: BaseCommand, session: Session) -> sessions.Result:
     for note in session.notes:
         command.stdout.write(note)
     report = ConsoleReporter(command.stdout)  # type: ignore[arg-type]
-    result = sessions.run(session, report=report, say=command.stdout.write)
+    result = sessions.run(session, report=report, say=command.stdout.write, devices=devices)
     manifest = result.bundle.manifest
     milliseconds = manifest.metrics["milliseconds"]
     text = summary(

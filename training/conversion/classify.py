@@ -1,0 +1,112 @@
+"""Say what a picture shows, with the model in this folder: `python classify.py picture.jpg`.
+
+It needs NumPy, Pillow and the one engine that README.md names, and nothing of ClassifyMe, which
+copies this file beside each model that it exports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).resolve().parent
+ABOUT: dict[str, Any] = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+FILE = HERE / ABOUT["file"]
+
+Array = npt.NDArray[Any]
+
+
+def prepare(path: Path) -> npt.NDArray[np.uint8]:
+    """Return a picture as the model takes it: upright, sRGB over white, uint8 (1, H, W, 3)."""
+    width, height = ABOUT["input"]["width"], ABOUT["input"]["height"]
+    picture = ImageOps.exif_transpose(Image.open(path))
+    if picture.has_transparency_data:
+        over = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    picture = picture.convert("RGB")
+    how = Image.Resampling[ABOUT["input"]["interpolation"].upper()]
+    rule = ABOUT["input"]["resize"]
+    if rule == "pad":
+        scale = min(width / picture.width, height / picture.height)
+        size = [max(1, round(side * scale)) for side in picture.size]
+        fitted = picture.resize((min(width, size[0]), min(height, size[1])), how)
+        picture = Image.new("RGB", (width, height))
+        picture.paste(fitted, ((width - fitted.width) // 2, (height - fitted.height) // 2))
+    else:
+        box = middle(picture, width / height) if rule == "crop" else None
+        picture = picture.resize((width, height), how, box)
+    return np.asarray(picture, dtype=np.uint8)[np.newaxis]
+
+
+def middle(picture: Image.Image, aspect: float) -> tuple[float, float, float, float]:
+    """Return the largest box of this width / height in the middle of a picture."""
+    width, height = picture.size
+    across, down = min(width, height * aspect), min(height, width / aspect)
+    left, top = (width - across) / 2, (height - down) / 2
+    return left, top, left + across, top + down
+
+
+def probabilities(pixels: npt.NDArray[np.uint8]) -> Array:
+    """Return a probability for each label: float (1, K) for uint8 (1, H, W, 3)."""
+    run = {
+        "onnx": with_onnx,
+        "tflite": with_tflite,
+        "savedmodel": with_saved_model,
+        "keras": with_keras,
+    }
+    return run[ABOUT["format"]](pixels)
+
+
+def with_onnx(pixels: Array) -> Array:
+    onnxruntime = importlib.import_module("onnxruntime")
+    session = onnxruntime.InferenceSession(str(FILE), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["probabilities"], {"image": pixels})[0])
+
+
+def with_tflite(pixels: Array) -> Array:
+    try:
+        engine = importlib.import_module("ai_edge_litert.interpreter")
+    except ModuleNotFoundError:
+        engine = importlib.import_module("tensorflow").lite
+    interpreter = engine.Interpreter(model_path=str(FILE))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+
+
+def with_saved_model(pixels: Array) -> Array:
+    tensorflow = importlib.import_module("tensorflow")
+    model = tensorflow.saved_model.load(str(FILE))
+    found = model.signatures["serve"](image=tensorflow.constant(pixels))
+    return np.asarray(found["probabilities"])
+
+
+def with_keras(pixels: Array) -> Array:
+    keras = importlib.import_module("keras")
+    network = keras.saving.load_model(FILE, compile=False)
+    given = np.asarray(network(pixels.astype(np.float32), training=False), dtype=np.float64)
+    logits = np.log(np.maximum(given, 1e-12)) if ABOUT["output"] == "probabilities" else given
+    odds = np.exp((logits - logits.max()) / ABOUT["temperature"])
+    return np.asarray(odds / odds.sum())
+
+
+def answer(path: Path) -> dict[str, float]:
+    """Return the probability of each label for the picture in a file, the likeliest first."""
+    row = probabilities(prepare(path))[0].tolist()
+    keys = [label["key"] for label in ABOUT["labels"]]
+    return dict(sorted(zip(keys, row, strict=True), key=lambda pair: -pair[1]))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        best = list(answer(Path(name)).items())[:3]
+        said = ", ".join(f"{label} {share:.1%}" for label, share in best)
+        sys.stdout.write(f"{name}: {said}\n")

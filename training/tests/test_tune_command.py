@@ -1,0 +1,188 @@
+"""`manage.py tune`, called as a person does: a study, its page and its recipe."""
+
+import io
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+import training.recipes
+from training import drawing, orders
+from training.management.commands.tune import Console
+from training.orders import Order
+from training.recipes import recipe as recipes
+from training.tests import tuners
+from training.trainer import Trainer
+from training.tuning import search, studies
+
+PETS = ("cat", "dog")
+
+
+@pytest.fixture
+def pets(tmp_path: Path, settings: Settings) -> Path:
+    """A folder of cats and dogs, twenty of each; studies are kept beside it."""
+    settings.RUNS_ROOT = tmp_path / "runs"
+    return drawing.draw(tmp_path / "My Pets", per_label=20, side=16, label_keys=PETS)
+
+
+def tune(*words: str) -> str:
+    stdout = io.StringIO()
+    call_command("tune", *words, stdout=stdout, no_color=True)
+    return stdout.getvalue()
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(CommandError) as refusal:
+        tune(*words)
+    assert refusal.value.returncode == 2
+    return str(refusal.value)
+
+
+class Untouchable:
+    """A test split that fails whoever looks at it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"somebody asked the test pictures for {name}")
+
+
+@pytest.fixture
+def no_test_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = orders.split
+
+    def without(*arguments: Any) -> tuple[Any, Any, Any]:
+        train, validation, _ = split(*arguments)
+        return train, validation, Untouchable()
+
+    monkeypatch.setattr(orders, "split", without)
+
+
+@pytest.fixture
+def recipes_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where recipes are written to and found, besides the real ones."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    monkeypatch.setattr(
+        training.recipes, "__path__", [str(folder), *list(training.recipes.__path__)]
+    )
+    return folder
+
+
+def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
+    pets: Path, settings: Settings, no_test_pictures: None, recipes_of_ones_own: Path
+) -> None:
+    printed = tune(*tuners.words(pets, "--trials", "1"))
+    assert "Study baseline_cnn-my-pets in sqlite:///" in printed
+    assert re.search(
+        r"trial   0 .*the recipe's own  learning_rate 0.002, dropout 0.5, dep", printed
+    )
+    assert "Best: trial" in printed
+    folder = Path(settings.RUNS_ROOT) / "tune" / "baseline_cnn-my-pets"
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "study.sqlite3"]
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert not re.search(r"<script|(src|href)=\"?http", page)
+    assert "No test image was looked at" in page
+
+    printed = tune(*tuners.words(pets, "--trials", "2", "--write-recipe", "pets_tuned"))
+    assert "1 trial so far" in printed
+    assert re.search(r"^trial   1 .*(finished|given up)", printed, re.MULTILINE)
+    assert not re.search("^trial   0", printed, re.MULTILINE)
+    assert "python manage.py train pets_tuned" in printed
+    module = recipes_of_ones_own / "pets_tuned.py"
+    assert f"Recipe: {module}" in printed
+
+    found = studies.storage(studies.address(studies.in_file(folder / "study.sqlite3")))
+    study = optuna.load_study(storage=found, study_name="baseline_cnn-my-pets")
+    best = search.best(search.every(study))
+    assert best is not None
+    recipe = recipes.find("pets_tuned")
+    assert recipe.settings.learning_rate == best.values["learning_rate"]
+    assert recipe.settings.epochs == 2
+    assert recipe.architecture_options["depth"] == best.values["depth"]
+    text = module.read_text()
+    assert "python manage.py train pets_tuned --dataset SOURCE --seed 0" in text
+    assert str(pets.parent) not in text
+    assert f"Trial {best.number} was right on" in " ".join(text.split())
+
+    # `train pets_tuned` learns what the trial has learnt.
+    with orders.prepared(Order("pets_tuned", dataset=str(pets))) as session:
+        trainer = Trainer(
+            session.recipe,
+            session.plan.settings,
+            train=session.train,
+            validation=session.validation,
+            label_count=len(PETS),
+            seed=0,
+            folder=session.folder,
+            report=lambda event: None,
+        )
+        trainer.run()
+    shares = [line.validation_accuracy for line in trainer.history]
+    assert shares == pytest.approx(list(best.epochs.values()))
+
+    again = tuners.words(pets, "--trials", "2", "--write-recipe", "pets_tuned")
+    assert "a name that is not taken" in refused(*again)
+    sentence = refused(*tuners.words(pets, "--trials", "9", "--seed", "1"))
+    assert "baseline_cnn-my-pets is of something else: seed 0, now 1" in sentence
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--space", "speed=1:2"), "Expected --space of one of"),
+        (("--space", "shift"), "Expected --space NAME=LOW:HIGH"),
+        (("--only", "speed"), "Expected --only of"),
+        (("--trials", "0"), "--trials of at least 1"),
+        (("--minutes", "0"), "--minutes above 0"),
+        (("--minutes", "nan"), "--minutes above 0"),
+        (("--images", "0"), "--images of at least 1"),
+        (("--study", " x"), "Expected --study of"),
+        (("--storage", "mysql://h/x"), "Expected --storage"),
+        (("--write-recipe", "A"), "lower-case"),
+        (("--write-recipe", "transfer"), "not taken"),
+        (("--set", "x"), "Expected --set KEY=VALUE"),
+        (("--dataset", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_is_tried(
+    more: tuple[str, ...], sentence: str, settings: Settings, tmp_path: Path
+) -> None:
+    settings.RUNS_ROOT = tmp_path / "runs"
+    assert sentence in refused("baseline_cnn", *more)
+    assert not settings.RUNS_ROOT.exists()
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
+    assert "baseline_cnn" in refused("nonsense")
+
+
+def test_ctrl_c_ends_it_with_a_word_on_how_to_go_on(
+    pets: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Console, "report", press)
+        with pytest.raises(CommandError) as stopped:
+            tune(*tuners.words(pets, "--trials", "2"))
+    assert stopped.value.returncode == 130
+    assert "The same command goes on with the study baseline_cnn-my-pets" in str(stopped.value)
+    folder = Path(settings.RUNS_ROOT) / "tune" / "baseline_cnn-my-pets"
+    assert (folder / "report.html").is_file()
+
+    # What was being tried is tried again by whoever goes on.
+    kept = studies.storage(studies.address(studies.in_file(folder / "study.sqlite3")))
+    study = optuna.load_study(storage=kept, study_name="baseline_cnn-my-pets")
+    broken_off, waiting = search.every(study)
+    assert (broken_off.state, waiting.state) == ("failed", "waiting")
+    study.optimize(lambda trial: trial.suggest_float("learning_rate", 0.0002, 0.01, log=True), 1)
+    again = search.every(study)[1]
+    assert (again.number, again.state) == (1, "finished")
+    assert again.values == broken_off.values

@@ -13,7 +13,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,9 @@ class Trainer:
             TrainingError: the loss is no longer a number, or the disk is full.
         """
         try:
+            if self.done // self.steps > len(self.history):
+                # It was broken off after an epoch's last step, before what it brought was known.
+                self._finish_epoch(len(self.history), time.monotonic())
             while self.done < self.total_steps and not self.out_of_patience():
                 self._run_epoch(self.done // self.steps)
         except KeyboardInterrupt:
@@ -313,17 +316,15 @@ class Trainer:
         )
 
     def _finish_epoch(self, epoch: int, started: float) -> None:
-        if self.average:
-            self.average.swap()
-        loss, accuracy = self._validate()
-        if not np.isfinite(loss):
-            raise _diverged("validation loss", loss, self.done)
-        if accuracy >= max((past.validation_accuracy for past in self.history), default=0):
-            checkpoints.write_arrays(
-                self.folder / "best.npz", checkpoints.numbered("network", self.network.variables)
-            )
-        if self.average:
-            self.average.swap()
+        with self._averaged():
+            loss, accuracy = self._validate()
+            if not np.isfinite(loss):
+                raise _diverged("validation loss", loss, self.done)
+            if accuracy >= max((past.validation_accuracy for past in self.history), default=0):
+                checkpoints.write_arrays(
+                    self.folder / "best.npz",
+                    checkpoints.numbered("network", self.network.variables),
+                )
         line = Epoch(
             epoch=epoch + 1,
             loss=float(self.state.sums[0] / self.steps),
@@ -337,6 +338,17 @@ class Trainer:
         self.state.sums = np.zeros(2)
         self.save_checkpoint()
         self.report(line)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the network have its averaged weights, if it has any, whatever happens meanwhile."""
+        if self.average:
+            self.average.swap()
+        try:
+            yield
+        finally:
+            if self.average:
+                self.average.swap()
 
     def _validate(self) -> tuple[float, float]:
         """Return mean cross-entropy in nats, without label smoothing, and accuracy."""

@@ -82,6 +82,36 @@ def test_a_run_broken_off_mid_epoch_ends_where_an_unbroken_one_does(
     assert resumed.history[1].loss == unbroken.history[1].loss
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_run_broken_off_while_an_epoch_is_validated_ends_where_an_unbroken_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    changes = {"optimizer": "adam", "ema": "0.5"}
+    unbroken = _trainer(tmp_path / "unbroken", **changes)
+    unbroken.run()
+
+    broken = _trainer(tmp_path / "broken", **changes)
+    validate = broken._validate
+
+    def break_off() -> tuple[float, float]:
+        if len(broken.history) == epoch - 1:
+            raise KeyboardInterrupt
+        return validate()
+
+    monkeypatch.setattr(broken, "_validate", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    resumed = _trainer(tmp_path / "broken", **changes)
+    resumed.resume()
+    resumed.run()
+
+    for expected, received in zip(_weights(unbroken), _weights(resumed), strict=True):
+        assert np.array_equal(expected, received)
+    assert [replace(line, seconds=0) for line in resumed.history] == [
+        replace(line, seconds=0) for line in unbroken.history
+    ]
+
+
 def test_it_learns_to_tell_colours_apart(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path, recipe_name="cifar10_fast", epochs="6")
     trainer.run()

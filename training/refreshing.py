@@ -174,7 +174,10 @@ def network_of(bundle: Bundle) -> SavedNetwork:
     """Return the network in a bundle's model.keras; RefreshRefused where there is none to load."""
     sources = bundle.files(Role.SOURCE)
     if len(sources) != 1:
-        raise RefreshRefused("The bundle has no model.keras to make another one of.")
+        raise RefreshRefused(
+            "The bundle has no model.keras to make anything else of. manage.py reproduce trains it "
+            "again."
+        )
     try:
         return saved_models.load(sources[0])
     except UnsafeModel as error:

@@ -19,7 +19,7 @@ from typing import Any
 from classifier import golden
 from classifier.bundles import Bundle, Description, Role
 from classifier.runtimes.onnx import OnnxRuntime
-from training import export, orders, reports, reproducing, saved_models
+from training import export, orders, outputs, reports, reproducing, saved_models
 from training.datasets.dataset import Dataset, Split
 from training.packaging import REPORT, Run, package
 from training.recipes import recipe as recipes
@@ -59,6 +59,7 @@ def measured_again(bundle: Bundle, dataset: Dataset, output: Path) -> Bundle:
     Raises:
         RefreshRefused: it is not the data set it was trained on, its manifest does not say how it
             was trained, or its network cannot be read.
+        OutputRefused: nothing can be written to `output`.
         BundleError: the new bundle does not prove itself.
     """
     plan = plan_of(bundle)
@@ -95,7 +96,7 @@ def measured_again(bundle: Bundle, dataset: Dataset, output: Path) -> Bundle:
             names={label.key: label.name for label in manifest.labels},
             trained_on=_trained_on(bundle),
         )
-        with _whole(output) as root:
+        with outputs.whole(output) as root:
             package(run, root)
             _prove(Bundle.open(root))
     return Bundle.open(output)
@@ -109,7 +110,7 @@ def exported_again(bundle: Bundle, output: Path) -> Bundle:
     saved = network_of(bundle)
     manifest = bundle.manifest
     kept = {field.name: getattr(manifest, field.name) for field in dataclasses.fields(Description)}
-    with _whole(output) as root:
+    with outputs.whole(output) as root:
         for path in bundle.files(Role.REPORT):
             (root / REPORT).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, root / REPORT / path.name)
@@ -127,18 +128,6 @@ def exported_again(bundle: Bundle, output: Path) -> Bundle:
         export.write_manifest(root, Description(**kept | {"recipe": _recorded(bundle)}))
         _prove(Bundle.open(root))
     return Bundle.open(output)
-
-
-def check_output(output: Path) -> None:
-    """Raise RefreshRefused unless a bundle can be written there: a new or an empty folder."""
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise RefreshRefused(f"Expected --output to be a folder. Received: {output}")
-    if output.exists() and any(output.iterdir()):
-        raise RefreshRefused(
-            f"Expected --output to be a new or an empty folder. Received: {output}"
-        )
-    if not output.absolute().parent.is_dir():
-        raise RefreshRefused(f"Expected --output in a folder that is there. Received: {output}")
 
 
 def plan_of(bundle: Bundle) -> RunPlan:
@@ -236,19 +225,6 @@ def _history(bundle: Bundle) -> Iterator[Path]:
         if not (folder / HISTORY).exists():
             (folder / HISTORY).write_text("epoch\n")
         yield folder
-
-
-@contextmanager
-def _whole(output: Path) -> Iterator[Path]:
-    """Yield a folder that takes its place in `output` when all went well, and else is gone."""
-    check_output(output)
-    with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".refresh-") as folder:
-        made = Path(folder) / "bundle"
-        made.mkdir()
-        yield made
-        if output.exists():
-            output.rmdir()
-        made.rename(output)
 
 
 def _prove(bundle: Bundle) -> None:

@@ -324,35 +324,34 @@ def test_a_list_of_hundreds_is_drawn_as_it_comes_into_view(page: Page, site: str
     let_go(held)
 
 
-def test_of_a_folder_the_pictures_are_taken_in_the_order_of_their_names(
-    page: Page, site: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def holiday(tmp_path: Path) -> Path:
+    """A folder of pictures, with another folder and something else in it."""
     folder = tmp_path / "holiday"
     (folder / "more").mkdir(parents=True)
     for name, colour in (("10.png", "blue"), ("9.png", "green"), ("more/1.png", "red")):
         (folder / name).write_bytes(picture(colour))
     (folder / "notes.txt").write_text("hello")
+    return folder
+
+
+def test_of_a_folder_the_pictures_are_taken_in_the_order_of_their_names(
+    page: Page, site: str, holiday: Path
+) -> None:
     page.goto(site)
-    page.set_input_files("#folder", folder)
+    page.set_input_files("#folder", holiday)
     expect(page.locator("#sheet-line")).to_have_text("3 answered")
     names = page.locator("#cards .card-name").all_inner_texts()
     assert names == ["9.png", "10.png", "1.png"]
     expect(page.locator("#toasts")).to_contain_text("1 file is no picture and was left out.")
 
 
-def test_a_folder_is_dropped_and_taken_with_all_in_it(
-    page: Page, site: str, tmp_path: Path
-) -> None:
-    folder = tmp_path / "holiday"
-    (folder / "more").mkdir(parents=True)
-    for name, colour in (("10.png", "blue"), ("9.png", "green"), ("more/1.png", "red")):
-        (folder / name).write_bytes(picture(colour))
-    (folder / "notes.txt").write_text("hello")
+def test_a_folder_is_dropped_and_taken_with_all_in_it(page: Page, site: str, holiday: Path) -> None:
     page.goto(site)
     frame = page.locator("#frame").bounding_box()
     assert frame
     devtools = page.context.new_cdp_session(page)
-    dragged = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    dragged = {"items": [], "files": [str(holiday)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         place = {"x": frame["x"] + 40, "y": frame["y"] + 40}
         devtools.send("Input.dispatchDragEvent", {"type": kind, "data": dragged, **place})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from classifier.lineage import Cost, Lineage, Made, Parent
 from classifier.manifest import LARGEST_TOLERANCE
 from classifier.runtimes.base import Images, Runtime
 from classifier.runtimes.onnx import OnnxRuntime
-from training import derived, evaluation
+from training import derived, evaluation, outputs
 from training.conversion import formats, onnx_files, running, usage
 from training.conversion.formats import FILES, Bits, ConversionRefused, Format
 from training.conversion.telling import cost_words
@@ -72,12 +70,13 @@ def export(
 
     Raises:
         ConversionRefused: that cannot be made of this version, or not without pictures.
+        OutputRefused: nothing can be written to the folder.
         RuntimeFault: what was made cannot be run.
     """
     formats.check(order.format, order.bits, order.bundle.manifest.lineage)
     if order.bits is Bits.INT8 and parts is None:
         raise ConversionRefused("int8 needs pictures to see its ranges on: expected a data set.")
-    with _whole(folder) as made:
+    with outputs.whole(folder) as made:
         path = made / FILES[order.format]
         told(f"Writing {path.name}.")
         gives_logits = _write(order, path, _for_ranges(parts))
@@ -120,18 +119,6 @@ def check_version(order: Order) -> None:
             "Expected --register with --format onnx and --quantize int8 or float16: only a graph "
             "that serves, and another than the version's, can be a version of its own."
         )
-
-
-def check_output(folder: Path) -> None:
-    """Raise ConversionRefused unless the folder is new or empty, in a folder that is there."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ConversionRefused(f"Expected --output to be a folder. Received: {folder}")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConversionRefused(
-            f"Expected --output to be a new or an empty folder. Received: {folder}"
-        )
-    if not folder.absolute().parent.is_dir():
-        raise ConversionRefused(f"Expected --output in a folder that is there. Received: {folder}")
 
 
 def cost_of(before: Evaluation, after: Evaluation) -> Cost:
@@ -196,19 +183,6 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Yield a folder that takes its place in `folder` when all went well, and else is gone."""
-    check_output(folder)
-    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".export-") as beside:
-        made = Path(beside) / "export"
-        made.mkdir()
-        yield made
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)
 
 
 # -- the bundle ------------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from classifier.bundles import Bundle, BundleError
 from classifier.management import arguments
 from classifier.registry import GateRefused, RegistryError
 from classifier.runtimes import RuntimeFault
+from training import outputs
 from training.conversion.formats import FILES, Bits, ConversionRefused, Format
 from training.datasets.dataset import DatasetError
 from training.management import versions
 from training.management.environment import require_keras, require_measuring
 from training.management.tables import table
 from training.management.versions import refusal
+from training.outputs import OutputRefused
 
 if TYPE_CHECKING:
     from training.conversion.exporting import Compared, Order
@@ -104,7 +106,7 @@ class Command(BaseCommand):
         except GateRefused as error:
             raise versions.still_registered(error) from error
         except (
-            *(ConversionRefused, BundleError, DatasetError),
+            *(ConversionRefused, OutputRefused, BundleError, DatasetError),
             *(RegistryError, RuntimeFault),
         ) as error:
             raise refusal(str(error)) from error
@@ -118,7 +120,7 @@ class Command(BaseCommand):
         from training.parts import tested_on
 
         formats.check(order.format, order.bits, order.bundle.manifest.lineage)
-        exporting.check_output(folder)
+        outputs.check(folder)
         if options["register"] or options["activate"]:
             exporting.check_version(order)
         if options["unmeasured"]:

@@ -13,11 +13,13 @@ from django.core.management.base import BaseCommand, CommandError
 
 from classifier import bundles
 from classifier.bundles import Bundle, BundleError, Role
+from training import outputs
 from training.datasets.dataset import DatasetError
 from training.management import versions
 from training.management.environment import require_keras
 from training.management.tables import table
 from training.management.versions import refusal
+from training.outputs import OutputRefused
 
 MISSING = "not there"
 
@@ -65,7 +67,7 @@ class Command(BaseCommand):
             with opened(options["what"]) as bundle:
                 made = self._refresh(bundle, options)
                 self._tell(bundle, made)
-        except (RefreshRefused, BundleError, DatasetError) as error:
+        except (RefreshRefused, OutputRefused, BundleError, DatasetError) as error:
             raise refusal(str(error)) from error
         except OSError as error:
             raise refusal(f"The bundle cannot be read or written: {error}") from error
@@ -73,7 +75,7 @@ class Command(BaseCommand):
     def _refresh(self, bundle: Bundle, options: dict[str, Any]) -> Bundle:
         from training import refreshing
 
-        refreshing.check_output(options["output"])
+        outputs.check(options["output"])
         if options["keep_figures"]:
             return refreshing.exported_again(bundle, options["output"])
         plan = refreshing.plan_of(bundle)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from classifier.bundles import Bundle
 from classifier.imaging import InputSpec
 from classifier.runtimes.base import Images
 from classifier.runtimes.onnx import OnnxRuntime
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 BATCHES = (1, 8, 64)
 Case = tuple[str, Callable[[], object]]
@@ -91,9 +95,23 @@ def recording() -> Iterator[Case]:
     yield "SHA-256 of a 3 kB picture", lambda: hashlib.sha256(content).hexdigest()
     yield "database: read one prediction", lambda: Prediction.objects.for_display().get(pk=made.pk)
     yield "database: two rows in one transaction", partial(_two_rows, made)
-    template = get_template("pages/_result.html")
-    yield "template of a result", lambda: template.render({"answer": Answer.of(made)})
+    template, request = get_template("pages/_result.html"), _request()
+    yield (
+        "template of a result",
+        lambda: template.render({"answer": Answer.of(made)}, request),
+    )
     yield "the whole, 32x32 PNG: decode, infer, keep, record", whole
+
+
+def _request() -> HttpRequest:
+    """Return what a visitor's browser asks."""
+    from django.contrib.auth.models import AnonymousUser
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.test import RequestFactory
+
+    request = RequestFactory().get("/")
+    request.user, request.session = AnonymousUser(), SessionStore()
+    return request
 
 
 def _two_rows(made: object) -> None:

@@ -167,12 +167,22 @@ def measure_switching(folder: Path, care: Care) -> str:
     return "## Switching under load\n\n" + table
 
 
+def measure_live(folder: Path, care: Care) -> str:
+    """Frames a second of the live camera."""
+    from benchmarks import live
+
+    table = live.compare(folder / "live", rounds=care.rounds, seconds=care.load_seconds)
+    print(f"\n{table}")
+    return "## Live camera\n\n" + table
+
+
 SECTIONS: Mapping[str, Section] = {
     "stages": measure_stages,
     "serving": measure_serving,
     "memory": measure_memory,
     # Before the table has a million rows.
     "switching": measure_switching,
+    "live": measure_live,
     "growth": measure_growth,
     "bulk": measure_bulk,
 }

@@ -11,7 +11,21 @@ from pytest_django import Settings
 
 pytest_plugins = ["classifyme.tests.browser", "classifyme.tests.emptying"]
 CI = os.environ.get("CI") == "true"
-
+# Half a minute and more each: begun last, one process would work on them while the others are done.
+LONGEST = (
+    "training/tests/test_train_from_admin.py",
+    "classifier/tests/test_accessibility.py",
+    "training/tests/test_tutorial.py",
+    "training/tests/test_backbones.py",
+    "training/tests/test_train_command.py",
+    "classifier/tests/test_pretrained.py",
+    "notebooks/3-transfer-learning.ipynb",
+    "training/tests/test_trainer.py",
+    "training/tests/test_distribution.py",
+    "training/tests/test_search.py",
+    "training/tests/test_backends.py",
+    "training/tests/test_tune_shared.py",
+)
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, which some tests press.
@@ -22,6 +36,13 @@ def pytest_report_header() -> str:
     from django.conf import settings
 
     return f"database: {settings.DATABASES['default']['ENGINE'].rpartition('.')[2]}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; each file's tests keep their order."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
 
 
 def pytest_collection_finish() -> None:

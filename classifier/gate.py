@@ -33,6 +33,8 @@ RULES = (
 # What a version without an acceptance rule of its own is held to: each class, as a rule does.
 _ORDINARY = AcceptanceRule(ece=1.0)
 _SHOWN_FAILURES = 3
+# Points that one picture may be worth where that is more than the rule forgives.
+_COARSE = 0.5
 # Shares are sums of floats: 0.5 points lost are not more than 0.5 points.
 _ROUNDING = 1e-9
 
@@ -197,6 +199,11 @@ def _quantising(lineage: Lineage, most: float) -> Found:
     )
     if cost.points > most + _ROUNDING:
         return Outcome.FAIL, f"{sentence}; at most {most:g} are forgiven."
+    if (each := 100 / cost.images) > max(most, _COARSE) + _ROUNDING:
+        return (
+            Outcome.UNKNOWN,
+            f"{sentence}. One of so few is {each:.3g} points: too few to tell a loss of {most:g}.",
+        )
     return Outcome.PASS, f"{sentence}."
 
 

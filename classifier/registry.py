@@ -71,9 +71,7 @@ def register(
     one. `activate` and `override` are as in `activate`; a version that the gate refuses stays
     registered. Raises RegistryError.
     """
-    _check_reason(reason)
-    if override:
-        _check_override(by, reason)
+    check_why(by, reason, override=override)
     bundle = _open(Path(bundle_path))
     with _faults_as_refusals():
         bundle.verify()
@@ -87,6 +85,13 @@ def register(
     if activate:
         _activate(version, by=by, reason=reason, proven=proven, override=override)
     return version
+
+
+def check_why(by: User | None, reason: str, *, override: bool) -> None:
+    """Raise RegistryError for what `register` would refuse of who and why, before long work."""
+    _check_reason(reason)
+    if override:
+        _check_override(by, reason)
 
 
 def register_shipped(root: Path = SHIPPED) -> list[ModelVersion]:

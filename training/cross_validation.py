@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,11 +29,13 @@ from training.datasets import folding
 from training.datasets.dataset import Split
 from training.datasets.folding import Fold
 from training.evaluation import Evaluation, wilson_interval
+from training.predicting import predict_logits
 from training.progress import Reporter
 from training.recipes.recipe import Recipe, Settings
-from training.trainer import Trainer, predict_logits
+from training.trainer import Trainer
 
 ASKED, RESULT = "folds.json", "result.json"
+GRAPH = "graph-"  # begins the name of the folder where a network is exported
 SCORES = ("precision", "recall", "f1")
 FIGURES = ("accuracy", "macro_f1", "loss", "ece", "milliseconds")
 
@@ -209,7 +212,7 @@ class CrossValidation:
         validation, measured = trainer.validation, self.pool.take(fold.measured)
         logits = predict_logits(network, validation.images, views=views)
         temperature = calibration.fit_temperature(logits, validation.labels)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="graph-") as made:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=GRAPH) as made:
             root = Path(made)
             export.write_graphs(network, root, self.input, temperature=temperature, views=views)
             rule = self.recipe.acceptance
@@ -226,6 +229,8 @@ def write(folder: Path, found: Measured) -> None:
     for name in (runs.CHECKPOINT, "best.npz"):
         with contextlib.suppress(OSError):
             (folder / name).unlink(missing_ok=True)
+    for left in folder.glob(f"{GRAPH}*"):  # by a process that was killed meanwhile
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read(folder: Path) -> Measured | None:

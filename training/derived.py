@@ -154,7 +154,6 @@ def _report(
 ) -> reports.Report:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     counts: Mapping[str, int] = described.dataset["counts"]
-    name = str(described.dataset["name"])
     card = reports.Card(
         title=derived.title,
         command=derived.command,
@@ -165,7 +164,7 @@ def _report(
             f"Input: {words.input_size(described.input)}",
             f"Levels and thresholds from {counts['validation']:,} validation images",
         ],
-        dataset=name,
+        dataset=str(described.dataset["name"]),
         digest=str(described.dataset["digest"]),
         counts={key.replace("train", "training"): count for key, count in counts.items()},
         test=measured.test,
@@ -174,18 +173,8 @@ def _report(
         milliseconds=measured.milliseconds,
         own=derived.own,
     )
-    return reports.Report(
-        title=derived.title,
-        subtitle=f"Made by `{derived.command}` on {today}.",
-        measured_on=f"{counts['test']:,} test images of {name}",
-        evaluation=measured.test,
-        acceptance=measured.acceptance,
-        not_sure=measured.not_sure,
-        milliseconds=measured.milliseconds,
-        sizes=sizes,
-        card=card.markdown(),
-        facts=_facts(described, sizes),
-        validation=measured.validation,
+    return reports.of_card(
+        card, sizes=sizes, facts=_facts(described, sizes), validation=measured.validation
     )
 
 

@@ -59,7 +59,8 @@ class Member:
 class Order:
     """An ensemble that is asked for: of whom, and what to call it.
 
-    `command` makes it again; it goes into manifest and model card.
+    `command` makes it again; it goes into manifest and model card. `group_by` is what its pictures
+    were kept together by, so that they are parted alike when it is measured again.
     """
 
     members: tuple[Member, ...]
@@ -68,6 +69,7 @@ class Order:
     name: str
     title: str
     command: str
+    group_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -314,7 +316,7 @@ def _description(order: Order, parts: Parts, temperature: float) -> Description:
         labels=first.labels,
         input=order.input,
         temperature=temperature,
-        tolerance=TOLERANCE,
+        tolerance=_tolerance(order.members),
         dataset={"name": parts.dataset, "digest": parts.digest},
         recipe=_recipe(order, parts),
         lineage=Lineage(
@@ -323,6 +325,12 @@ def _description(order: Order, parts: Parts, temperature: float) -> Description:
             mean=order.mean,
         ),
     )
+
+
+def _tolerance(members: Sequence[Member]) -> float:
+    """Return what the golden test forgives: of a quantised member as much as of that one alone."""
+    manifests = (member.bundle.manifest for member in members)
+    return max(TOLERANCE, *(each.tolerance if each.lineage else 0.0 for each in manifests))
 
 
 def _recipe(order: Order, parts: Parts) -> dict[str, Any]:
@@ -334,7 +342,7 @@ def _recipe(order: Order, parts: Parts) -> dict[str, Any]:
             "weights": [member.weight for member in order.members],
         },
         "cuts": as_json(parts.cuts),
-        "origin": derived.machine(),
+        "origin": {**derived.machine(), "group_by": order.group_by},
     }
 
 

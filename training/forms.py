@@ -32,10 +32,17 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
 }
 # As a command line calls it, and as this form does.
-SAME = {"name": "model_name", "seed": "seed", "weights": "weights", "dataset": "dataset"}
+SAME = {
+    "name": "model_name",
+    "seed": "seed",
+    "weights": "weights",
+    "dataset": "dataset",
+    "architecture": "architecture",
+}
 OPTIONS: Mapping[str, str] = {
     "dataset": "Data",
     "name": "Model",
+    "architecture": "Network",
     "seed": "Seed",
     "weights": "Weights",
     "group-by": "Group by",
@@ -73,6 +80,11 @@ class StartForm(forms.Form):
         max_length=120,
         help_text="The words people read for a model that is new. Left empty: its name.",
     )
+    architecture = forms.ChoiceField(
+        label="Network",
+        required=False,
+        help_text="What learns. The recipe's settings stay what they are, whichever it is.",
+    )
     seed = forms.IntegerField(
         min_value=0,
         max_value=LARGEST_SEED - 1,
@@ -107,9 +119,10 @@ class StartForm(forms.Form):
         super().__init__(*args, **{"label_suffix": "", **options})
         self.recipe = recipe
         self.order: Order | None = None
-        field = self.fields["dataset"]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101 (a matter of types)
-        field.choices = data_choices(recipe)
+        for name, choices in (("dataset", data_choices), ("architecture", network_choices)):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)  # noqa: S101 (a matter of types)
+            field.choices = choices(recipe)
         if recipe.weights == "none":
             del self.fields["weights"]
         for group in recipe_words.explained():
@@ -119,7 +132,7 @@ class StartForm(forms.Form):
     @property
     def main(self) -> Iterator[forms.BoundField]:
         """What is trained."""
-        names = ("dataset", "model_name", "title", "seed", "smoke", "register")
+        names = ("dataset", "architecture", "model_name", "title", "seed", "smoke", "register")
         return (self[name] for name in names)
 
     @property
@@ -160,6 +173,7 @@ class StartForm(forms.Form):
             dataset=cleaned["dataset"] or None,
             name=cleaned["model_name"] or None,
             title=cleaned["title"] or None,
+            architecture=cleaned["architecture"] or None,
             weights=cleaned.get("weights") or None,
             group_by=cleaned["group_by"] or None,
             seed=cleaned["seed"],
@@ -248,6 +262,13 @@ def data_choices(recipe: Recipe) -> list[tuple[str, Any]]:
     if kept := recipe_words.kept(root):
         choices.append(("Folders, zips and tables", [(name, name) for name in kept]))
     return choices
+
+
+def network_choices(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Return the recipe's own network, and which others suit it."""
+    others = [name for name in recipe_words.networks(recipe) if name != recipe.architecture]
+    own = ("", f"The recipe's own: {recipe.architecture}")
+    return [own, *((name, name) for name in others)]
 
 
 def setting_field(recipe: Recipe, name: str, words: str) -> forms.Field:

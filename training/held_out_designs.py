@@ -20,9 +20,10 @@ import numpy.typing as npt
 from training.datasets import front_back
 from training.datasets.dataset import Dataset
 from training.evaluation import wilson_interval
+from training.predicting import predict_logits
 from training.progress import Reporter
 from training.recipes.recipe import Recipe, Settings
-from training.trainer import Trainer, predict_logits
+from training.trainer import Trainer
 
 RESULT = "held_out.json"
 Load = Callable[[str], Dataset]

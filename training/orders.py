@@ -8,45 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import hashlib
 import re
 import shlex
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
 from classifier.identifiers import uuid7
-from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.models import RegisteredModel, model_name
-from training import architectures, drawing, runs, snapshots
-from training.datasets import cifar10, sources
-from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split, hold_out
+from training import architectures, loading, runs, snapshots
+from training.datasets.dataset import Dataset, DatasetError, Split
+from training.loading import Scanned
 from training.models import Outcome, TrainingRun
 from training.recipes import recipe as recipes
 from training.recipes.recipe import BadSetting, Recipe, Settings, UnknownRecipe
 from training.runs import RunError, RunPlan
 
-CIFAR10_INPUT = InputSpec(
-    height=32, width=32, resize=ResizeRule.CROP, interpolation=Interpolation.BICUBIC
-)
-# Pictures of each label in a smoke run: training, validation, test.
-SMALL_SMOKE = (120, 20, 30)
-LARGE_SMOKE = (16, 6, 6)
-LARGE_SIDE = 64  # pixels: above it a smoke run takes fewer pictures
 LONGEST_NAME = 64
 LARGEST_SEED = 2**32  # what NumPy and TensorFlow take stays below it
-Scanned = Callable[[int, int], None]  # (pictures looked at, pictures in all)
 Preparing = contextlib.AbstractContextManager["Session"]
-DRAWN_SMALL, DRAWN_LARGE = 60, 24  # pictures of each label
 
 
 class SessionError(Exception):
@@ -236,7 +222,7 @@ def check(order: Order, *, scanned: Scanned = lambda done, total: None) -> None:
 
 def _prepare(order: Order, stack: contextlib.ExitStack, scanned: Scanned) -> Session:
     recipe, plan, dataset, notes = _plan(order, stack, scanned)
-    splits = split(dataset, plan)
+    splits = loading.split(dataset, plan)
     folder = order.output or runs.fresh_folder(_runs_root(), recipe, order.seed)
     runs.create(folder, plan)
     return Session(plan.apply(recipe), plan, dataset, *splits, folder, False, notes)
@@ -257,7 +243,7 @@ def _plan(
         architecture=recipe.architecture,
         dataset_digest="",
         command=order.command(),
-        dataset=recipe.dataset if order.dataset is None else _absolute(order.dataset),
+        dataset=recipe.dataset if order.dataset is None else loading.absolute(order.dataset),
         group_by=recipe.group_by,
         max_bad=order.max_bad,
         weights=weights,
@@ -265,7 +251,9 @@ def _plan(
         run_id=str(uuid7()),
     )
     _check_weights(weights, order.weights_digest)
-    plan, dataset = _load(plan, recipe, stack, scanned, order.smoke and order.dataset is None)
+    plan, dataset = loading.loaded(
+        plan, recipe, stack, scanned, order.smoke and order.dataset is None
+    )
     name, title = _model_of(order, recipe, dataset)
     plan = dataclasses.replace(
         plan,
@@ -274,13 +262,13 @@ def _plan(
         model_name=name,
         model_title=title,
     )
-    _check_digest(order.digest, dataset)
+    loading.check_digest(order.digest, dataset)
     if order.register:
         _check_registrable(plan, dataset)
     if plan.drawn:
         missing = f"The data set {recipe.dataset} is not here" if recipe.dataset else "No data set"
         notes += (f"{missing}: this run learns from pictures that it draws itself.",)
-    return recipe, plan, dataset, (*notes, *_remarks(dataset))
+    return recipe, plan, dataset, (*notes, *loading.remarks(dataset))
 
 
 def _prepare_again(
@@ -293,9 +281,11 @@ def _prepare_again(
     _check_nobody_trains(folder)
     _check_weights(plan.weights, plan.weights_digest)
     recipe = plan.apply(recipe)
-    plan, dataset = _load(plan, recipe, stack, scanned, plan.drawn)
-    _check_same_data(folder, plan, dataset)
-    return Session(recipe, plan, dataset, *split(dataset, plan), folder, True, _remarks(dataset))
+    plan, dataset = loading.loaded(plan, recipe, stack, scanned, plan.drawn)
+    loading.check_same(folder, plan, dataset)
+    return Session(
+        recipe, plan, dataset, *loading.split(dataset, plan), folder, True, loading.remarks(dataset)
+    )
 
 
 def _ordered(order: Order) -> Recipe:
@@ -386,156 +376,6 @@ def _check_weights(weights: str, digest: str | None) -> None:
         )
 
 
-# -- data ------------------------------------------------------------------------------------------
-
-
-def input_of(recipe: Recipe) -> InputSpec:
-    """Return what pictures are decoded to: what the recipe says, else CIFAR-10's own size."""
-    return recipe.input or CIFAR10_INPUT
-
-
-def _absolute(source: str) -> str:
-    """Return a path so that a resumed run finds it from any folder; names stay as they are."""
-    path = Path(source).expanduser()
-    named = path.name == source and any(sources_root().glob(f"{glob.escape(source)}*"))
-    if source == cifar10.NAME or named or not path.exists():
-        return source
-    return str(path.absolute())
-
-
-def without_folder(source: str) -> str:
-    """Return a path's last part, and anything else as it is."""
-    return Path(source).name if "/" in source else source
-
-
-def without_folders(command: str) -> str:
-    """Return a command of `manage.py train` with the names of files in place of their paths.
-
-    A bundle may go anywhere, and the folders of this machine are nobody's business there.
-    """
-    words = shlex.split(command)
-    for place, word in enumerate(words[:-1]):
-        if word in ("--dataset", "--weights"):
-            words[place + 1] = without_folder(words[place + 1])
-    return shlex.join(words)
-
-
-def _load(
-    plan: RunPlan,
-    recipe: Recipe,
-    stack: contextlib.ExitStack,
-    scanned: Scanned,
-    may_draw: bool,
-) -> tuple[RunPlan, Dataset]:
-    """Return the data set, drawn ones where it may be drawn and is not here."""
-    if recipe.dataset and not plan.drawn:
-        try:
-            return plan, load(recipe, plan.group_by, plan.max_bad, scanned)
-        except DatasetMissing:
-            if not may_draw:
-                raise
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="classifyme-"))) / "drawn"
-    side = max(input_of(recipe).height, input_of(recipe).width)
-    drawing.draw(
-        folder,
-        per_label=DRAWN_LARGE if side > LARGE_SIDE else DRAWN_SMALL,
-        side=side,
-        label_keys=cifar10.LABEL_KEYS if recipe.dataset == cifar10.NAME else drawing.LABEL_KEYS,
-    )
-    drawn = dataclasses.replace(recipe, dataset=str(folder))
-    return dataclasses.replace(plan, drawn=True, group_by=""), load(drawn)
-
-
-def load(
-    recipe: Recipe,
-    group_by: str = "",
-    max_bad: float | None = None,
-    scanned: Scanned = lambda done, total: None,
-) -> Dataset:
-    """Return the recipe's data set as its network takes it. Raises DatasetError."""
-    options = sources.SourceOptions(group_by=group_by)
-    if max_bad is not None:
-        options = dataclasses.replace(options, max_bad=max_bad)
-    return sources.load(
-        recipe.dataset,
-        root=sources_root(),
-        input=input_of(recipe),
-        options=options,
-        progress=scanned,
-    )
-
-
-def sources_root() -> Path:
-    return Path(django_settings.DATASETS_ROOT)
-
-
-def _check_digest(expected: str | None, dataset: Dataset) -> None:
-    if expected is not None and dataset.digest != expected:
-        raise RunError(
-            f"The data set {dataset.name} is not the one that was trained on. Expected the digest "
-            f"{expected}. Received: {dataset.digest}"
-        )
-
-
-def _check_same_data(folder: Path, plan: RunPlan, dataset: Dataset) -> None:
-    if plan.label_keys and plan.label_keys != dataset.label_keys:
-        raise RunError(
-            f"Expected the labels that {folder} was trained on: {', '.join(plan.label_keys)}. "
-            f"Received: {', '.join(dataset.label_keys)}. Start a new run."
-        )
-    if plan.dataset_digest != dataset.digest:
-        raise RunError(
-            f"The data set is not the one that {folder} was trained on (its digest differs). "
-            "Start a new run."
-        )
-
-
-def _remarks(dataset: Dataset) -> tuple[str, ...]:
-    if not dataset.skipped:
-        return dataset.notes
-    kinds = Counter(skipped.kind for skipped in dataset.skipped)
-    words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return (*dataset.notes, f"Files left out: {words}. explore_dataset lists them.")
-
-
-def split(dataset: Dataset, plan: RunPlan) -> tuple[Split, Split, Split]:
-    """Return training, validation and test pictures; few of each label in a smoke run.
-
-    Raises:
-        RunError: there are too few pictures to hold out as many as the settings say.
-    """
-    return cut(dataset, plan.settings.validation, smoke=plan.smoke)
-
-
-def cut(dataset: Dataset, held_out: int, *, smoke: bool = False) -> tuple[Split, Split, Split]:
-    """Return training, validation and test pictures, as `split`.
-
-    `held_out` pictures of training validate, where the data set has none for that.
-    """
-    train, validation, test = dataset.train, dataset.validation, dataset.test
-    if smoke:
-        large = max(train.images.shape[1:3]) > LARGE_SIDE
-        counts = LARGE_SMOKE if large else SMALL_SMOKE
-        held_out = counts[1] * len(dataset.label_keys)
-        train = few(train, counts[0] if validation else counts[0] + counts[1])
-        validation = few(validation, counts[1]) if validation else None
-        test = few(test, counts[2])
-    if validation is None:
-        try:
-            train, validation = hold_out(train, held_out)
-        except ValueError as error:
-            raise RunError(f"{error}. Change it with --set validation=...") from error
-    return train, validation, test
-
-
-def few(split: Split, per_label: int) -> Split:
-    """Return the first pictures of each label, in the order they stand in."""
-    chosen = [
-        np.flatnonzero(split.labels == label)[:per_label] for label in np.unique(split.labels)
-    ]
-    return split.take(np.sort(np.concatenate(chosen)))
-
-
 # -- the registered model --------------------------------------------------------------------------
 
 
@@ -598,3 +438,20 @@ def _check_nobody_trains(folder: Path) -> None:
 def words(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}."
+
+
+def without_folder(source: str) -> str:
+    """Return a path's last part, and anything else as it is."""
+    return Path(source).name if "/" in source else source
+
+
+def without_folders(command: str) -> str:
+    """Return a command of `manage.py train` with the names of files in place of their paths.
+
+    A bundle may go anywhere, and the folders of this machine are nobody's business there.
+    """
+    words = shlex.split(command)
+    for place, word in enumerate(words[:-1]):
+        if word in ("--dataset", "--weights"):
+            words[place + 1] = without_folder(words[place + 1])
+    return shlex.join(words)

@@ -16,9 +16,9 @@ from training import calibration, export, measuring, reports
 from training.datasets.dataset import Pictures, Split
 from training.evaluation import Evaluation, OneView
 from training.measuring import Measured
+from training.predicting import predict_logits
 from training.recipes.recipe import Recipe, Settings
 from training.reports import words
-from training.trainer import predict_logits
 from training.views import VIEWS
 
 REPORT = "report"
@@ -202,18 +202,9 @@ def _dataset_name(run: Run) -> str:
 def _report(
     run: Run, network: Any, temperature: float, measured: Measured, sizes: Mapping[str, int]
 ) -> reports.Report:
-    name = _dataset_name(run)
-    card = _card(run, network, temperature, measured)
-    return reports.Report(
-        title=run.recipe.title,
-        subtitle=f"Made by `{run.command}` on {card.date}.",
-        measured_on=f"{len(run.test):,} test images of {name}",
-        evaluation=measured.test,
-        acceptance=measured.acceptance,
-        not_sure=measured.not_sure,
-        milliseconds=measured.milliseconds,
+    return reports.of_card(
+        _card(run, network, temperature, measured),
         sizes=sizes,
-        card=card.markdown(),
         facts=_facts(run, network, temperature, sizes),
         validation=measured.validation,
         history=reports.read_history(run.trainer.folder / "history.csv"),

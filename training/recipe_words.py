@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training import architectures
 from training.datasets import cifar10, front_back, id_documents, tables
 from training.recipes import recipe as recipes
 from training.recipes.recipe import Recipe, Settings
@@ -84,6 +85,18 @@ def _sentence(text: str) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(text.replace("`", "").split())
+
+
+def networks(recipe: Recipe) -> list[str]:
+    """Return the architectures that suit a recipe, sorted.
+
+    What starts from ImageNet's weights takes one that has some; what has pictures of a size of its
+    own takes none of those that were made for the 32 pixels of CIFAR-10.
+    """
+    if recipe.weights != "none":
+        return sorted(architectures.PRETRAINED)
+    small = recipe.input is None
+    return [name for name in architectures.names() if small or not name.startswith(cifar10.NAME)]
 
 
 def is_here(recipe: Recipe, root: Path) -> bool:

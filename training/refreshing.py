@@ -19,7 +19,7 @@ from typing import Any
 from classifier import golden
 from classifier.bundles import Bundle, Description, Role
 from classifier.runtimes.onnx import OnnxRuntime
-from training import export, orders, outputs, reports, reproducing, saved_models
+from training import export, loading, outputs, reports, reproducing, saved_models
 from training.datasets.dataset import Dataset, Split
 from training.packaging import REPORT, Run, package
 from training.recipes import recipe as recipes
@@ -71,7 +71,7 @@ def measured_again(bundle: Bundle, dataset: Dataset, output: Path) -> Bundle:
             "calibrate. Use --keep-figures."
         )
     try:
-        train, validation, test = orders.split(dataset, plan)
+        train, validation, test = loading.split(dataset, plan)
     except RunError as error:
         raise RefreshRefused(str(error)) from error
     manifest = bundle.manifest

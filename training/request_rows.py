@@ -66,6 +66,15 @@ class TrainingRequest(models.Model):
     dataset = models.CharField(max_length=200, blank=True, editable=False)
     model_name = models.CharField(max_length=64, blank=True, editable=False)
     title = models.CharField(max_length=120, blank=True, editable=False)
+    # Empty for the recipe's own.
+    architecture = models.CharField(
+        # A process of the version before, while it is replaced, knows no such column.
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+    )
     weights = models.CharField(max_length=20, blank=True, editable=False)
     group_by = models.CharField(max_length=200, blank=True, editable=False)
     # Settings that differ from the recipe's, as text, as `--set KEY=VALUE` gives them.

@@ -227,6 +227,7 @@ def order_of(request: TrainingRequest) -> Order:
         dataset=request.dataset or None,
         name=request.model_name or None,
         title=request.title or None,
+        architecture=request.architecture or None,
         weights=request.weights or None,
         group_by=request.group_by or None,
         seed=request.seed,

@@ -47,6 +47,7 @@ def start(order: Order, *, by: User | None) -> TrainingRequest:
         dataset=order.dataset or "",
         model_name=order.name or "",
         title=order.title or "",
+        architecture=order.architecture or "",
         weights=order.weights or "",
         group_by=order.group_by or "",
         changes=dict(order.changes),

@@ -27,36 +27,18 @@ from training.augmentation import Moment
 from training.checkpoints import TrainingError
 from training.datasets.dataset import Split
 from training.optimization import Lookahead, MovingAverage, make_optimizer, plateau_rate
+from training.phases import plan_phases
+from training.predicting import predict_logits
 from training.prefetch import prefetched
 from training.progress import Epoch, Progress, Reporter
-from training.recipes.recipe import Recipe, Settings, Views
-from training.views import VIEWS, see
+from training.recipes.recipe import Recipe, Settings
 from training.weights import NONE, WeightsError
 
-__all__ = ["Diverged", "Phase", "Trainer", "TrainingError", "predict_logits"]
-
-# Pixels that go through the network at a time when it only predicts: 500 pictures of 32x32.
-_PREDICTED_PIXELS = 3_200_000
+__all__ = ["Diverged", "Trainer", "TrainingError"]
 
 
 class Diverged(TrainingError):
     """The loss is no longer a number: the settings are to blame, not the machine."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of epochs with an optimizer and a schedule of its own.
-
-    Attributes:
-        first, end: epochs, counted from 0; `end` is not part of it.
-        learning_rate: the schedule's peak.
-        thawed: layers of the backbone, from the top, that learn; None where all of it always did.
-    """
-
-    first: int
-    end: int
-    learning_rate: float
-    thawed: int | None = None
 
 
 @dataclass
@@ -473,47 +455,6 @@ def check_shared(batch_size: int, devices: int) -> None:
             f"{3 * devices} ... pictures. Received: {batch_size}. Change it with --set "
             f"batch_size={max(devices, batch_size - batch_size % devices)}"
         )
-
-
-def plan_phases(settings: Settings, *, pretrained: bool) -> tuple[Phase, ...]:
-    """Return the phases of a run: one, or the head alone and then the top of the backbone too.
-
-    A pretrained backbone keeps its batch normalisation in inference mode in either.
-    """
-    head = min(settings.head_epochs, settings.epochs)
-    if head == 0:
-        thawed = settings.fine_tune_layers if pretrained else None
-        return (Phase(0, settings.epochs, settings.learning_rate, thawed),)
-    phases = [Phase(0, head, settings.learning_rate, 0)]
-    if head < settings.epochs:
-        phases.append(
-            Phase(
-                head, settings.epochs, settings.fine_tune_learning_rate, settings.fine_tune_layers
-            )
-        )
-    return tuple(phases)
-
-
-def predict_logits(
-    network: keras.Model, images: Any, batch_size: int | None = None, *, views: Views = "one"
-) -> npt.NDArray[np.float32]:
-    """Return the network's logits (N, K) for a split's pictures (N, H, W, 3), in inference mode.
-
-    Logits are averaged over the views of each picture; pictures are read batch by batch.
-    """
-    _, height, width, _ = images.shape
-    batch_size = batch_size or min(500, max(1, _PREDICTED_PIXELS // (height * width)))
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        seen = [(view.weight, see(batch, view)) for view in VIEWS[views]]
-        parts.append(sum(weight * _logits(network, pictures) for weight, pictures in seen))
-    return np.concatenate(parts).astype(np.float32)
-
-
-def _logits(network: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    predicted = network.predict_on_batch(images.astype(np.float32))
-    return np.asarray(keras.ops.convert_to_numpy(predicted))
 
 
 def _regularise(network: keras.Model, l2: float) -> None:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 
-from training import orders
+from training import loading, orders
 from training.datasets.dataset import Dataset, Split
-from training.orders import Order, Scanned, SessionError
+from training.loading import Scanned
+from training.orders import Order, SessionError
 from training.progress import Reporter
 from training.recipes import recipe as recipes
 from training.recipes.recipe import BadSetting, Recipe
@@ -191,12 +192,14 @@ def write_recipe(tuning: Tuning, found: Found) -> Path:
         raise SessionError("No trial was finished: there are no settings to write as a recipe.")
     name, best = tuning.request.write_recipe, found.best
     changed, settings = tuning.subject.changed(best.values)
+    data = _named_data(tuning)
     recipe = dataclasses.replace(
         changed,
         name=name,
         title=f"{tuning.base.title}, tuned",
         settings=settings,
-        dataset=_named_data(tuning),
+        dataset=data,
+        group_by=tuning.plan.group_by if data else "",  # it is about the names of its own files
         weights=tuning.plan.weights if _is_word(tuning.plan.weights) else tuning.base.weights,
         space={},
     )
@@ -258,7 +261,7 @@ def _subject(request: Request, plan: RunPlan, dataset: Dataset) -> Subject:
     from training.tuning.trials import Subject
 
     recipe = plan.apply(recipes.find(plan.recipe))
-    train, validation, _ = orders.split(dataset, plan)
+    train, validation, _ = loading.split(dataset, plan)
     if request.images is not None:
         train = _fewer(train, request.images)
     return Subject(
@@ -275,7 +278,7 @@ def _subject(request: Request, plan: RunPlan, dataset: Dataset) -> Subject:
 def _fewer(train: Split, images: int) -> Split:
     """Return about so many pictures, as many of each label as there are or may be."""
     labels = len(set(train.labels.tolist()))
-    return train if images >= len(train) else orders.few(train, max(1, images // labels))
+    return train if images >= len(train) else loading.few(train, max(1, images // labels))
 
 
 def _study_name(plan: RunPlan, dataset: Dataset) -> str:
@@ -373,13 +376,19 @@ def _named_data(tuning: Tuning) -> str:
     return "" if "/" in source or tuning.plan.drawn else source
 
 
+def _grouped(pattern: str) -> str:
+    return f" --group-by {shlex.quote(pattern)}" if pattern else ""
+
+
 def _paragraphs(tuning: Tuning, found: Found, best: Tried, recipe: Recipe) -> Iterator[str]:
     from training.reports import words
 
     yield f"{recipe.title}: the best settings that a study found for `{tuning.base.name}`."
     data = "" if recipe.dataset else " --dataset SOURCE"
     weights = "" if _is_word(tuning.plan.weights) else " --weights PATH"
-    yield f"    python manage.py train {recipe.name}{data}{weights} --seed {tuning.plan.seed}"
+    grouped = "" if recipe.dataset else _grouped(tuning.plan.group_by)
+    seed = f" --seed {tuning.plan.seed}"
+    yield f"    python manage.py train {recipe.name}{data}{grouped}{weights}{seed}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     # A recipe may go anywhere: the folders and hosts of this machine are nobody's business there.
     command = orders.without_folders(dataclasses.replace(tuning.request, storage="").command())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from classifier.imaging import InputSpec
-from training import orders, reproducing
+from training import loading, reproducing
 from training.datasets.dataset import Dataset, DatasetError, Split, content_keys
 from training.parts import Cut, Parts
 from training.runs import RunError
@@ -55,7 +55,7 @@ def parts(
         found += cuts
     distinct = tuple(dict.fromkeys(found)) or (Cut(_tenth(dataset)),)
     try:
-        each = [orders.cut(dataset, one.validation, smoke=one.smoke) for one in distinct]
+        each = [loading.cut(dataset, one.validation, smoke=one.smoke) for one in distinct]
     except RunError as error:
         raise DatasetError(str(error)) from error
     train = each[0][0]

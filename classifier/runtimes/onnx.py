@@ -25,7 +25,7 @@ from classifier.runtimes.base import (
 
 # What the binding raises: a family without a base class of its own, and a plain RuntimeError
 # where the C++ side throws (out of memory, a broken graph).
-_LIBRARY_ERRORS: tuple[type[Exception], ...] = (
+LIBRARY_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     *(
         error
@@ -73,7 +73,7 @@ class OnnxRuntime(Runtime):
             session = onnxruntime.InferenceSession(
                 model_path, _options(threads, switches), providers=["CPUExecutionProvider"]
             )
-        except _LIBRARY_ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             raise RuntimeFault(f"ONNX Runtime cannot load {model_path.name}: {exc}") from exc
         self._side = _check_signature(session)
         self._session: onnxruntime.InferenceSession | None = session
@@ -107,7 +107,7 @@ class OnnxRuntime(Runtime):
         check_images(images, self._side)
         try:
             found: list[Any] = session.run(list(outputs), {INPUT: images}, self._only_what_is_asked)
-        except _LIBRARY_ERRORS as exc:
+        except LIBRARY_ERRORS as exc:
             raise RuntimeFault(f"ONNX Runtime cannot run the network: {exc}") from exc
         return found
 

@@ -106,6 +106,16 @@ def test_quantising_may_cost_so_many_points(
     assert "colours, bundle abababababab" in said[1]
 
 
+def test_of_few_images_nobody_can_tell_what_quantising_costs() -> None:
+    few = Lineage(Made.INT8, (BEFORE,), cost=Cost(199, 180, 180, 0, 0)).to_json()
+    said = found(version(lineage=few), most_points_quantised=0.5)
+    assert said[0] is Outcome.UNKNOWN
+    assert "One of so few is 0.503 points: too few to tell a loss of 0.5." in said[1]
+    lost = Lineage(Made.INT8, (BEFORE,), cost=Cost(199, 180, 178, 2, 0)).to_json()
+    assert found(version(lineage=lost), most_points_quantised=0.5)[0] is Outcome.FAIL
+    assert found(version(lineage=few), most_points_quantised=1.0)[0] is Outcome.PASS
+
+
 def test_only_of_quantised_versions_it_is_asked_what_that_cost() -> None:
     other = Parent("colours", "cd" * 32, "mean_colour", 0.5)
     ensemble = Lineage(Made.ENSEMBLE, (BEFORE, other), Mean.LOGITS).to_json()

@@ -221,6 +221,7 @@ def _facts(wish: TrainingRequest) -> tuple[tuple[str, str], ...]:
         "recipe": wish.recipe,
         "data": wish.dataset or "the recipe's own",
         "model": wish.model_name or "the recipe's, or that of the data",
+        "network": wish.architecture or "the recipe's own",
         "seed": wish.seed,
         "smoke run": "yes" if wish.smoke else "no",
         "register the result": "yes" if wish.register else "no",

@@ -64,12 +64,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pictures come from; `digest` is that of the data set as the candidate sees it."""
+    """Where the pictures come from; `digest` is that of the data set as the candidate sees it.
+
+    Raises SearchError for a share of unreadable files that is none.
+    """
 
     name: str
     group_by: str = ""
     max_bad: float | None = None
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.max_bad is not None and not 0 <= self.max_bad <= 1:
+            raise SearchError(f"Expected --max-bad from 0 to 1. Received: {self.max_bad}")
 
 
 @dataclass(frozen=True)

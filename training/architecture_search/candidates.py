@@ -146,7 +146,7 @@ def _parsed(word: str, sizes: Sequence[int]) -> _Named:
     name, _, options = before.partition(":")
     architecture = find(name)
     pairs = [item.partition("=")[::2] for item in options.split(",") if item]
-    if at and not all(each.isdigit() for each in own.split(",")):
+    if at and not all(each.isdecimal() for each in own.split(",")):
         raise SearchError(f"Expected {before}@SIZE, a number of pixels. Received: {word}")
     chosen = [int(each) for each in own.split(",")] if at else sizes
     for size in chosen:

@@ -25,8 +25,8 @@ from training.architectures.backbones import POOLING
 from training.checkpoints import TrainingError
 from training.datasets.dataset import Split
 from training.optimization import make_optimizer
+from training.predicting import predict_logits
 from training.recipes.recipe import Settings
-from training.trainer import predict_logits
 
 DROPOUT = 0.3
 BATCH = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from training.weights import WeightsError
 
 FEATURES = "features"
 SCHEDULE = "schedule.json"
+GRAPH = "graph-"  # begins the name of the folder where a network is exported
 HEAD_SHARE = 4  # one epoch in so many trains the head alone, of a backbone that is tuned
 WARM_STEPS, TIMED_STEPS = 3, 8
 WARM_IMAGES, TIMED_IMAGES = 10, 200
@@ -68,6 +70,7 @@ def measure(asked: Asked, dataset: Dataset, folder: Path, says: Says) -> Result:
     Raises:
         Refused: the architecture, its weights and the data do not fit each other.
     """
+    keras.utils.clear_session()  # what a candidate before it left in this process
     try:
         with runs.held(folder):
             chosen = parts(dataset, asked.budget)
@@ -88,6 +91,8 @@ def _tidy(folder: Path) -> None:
     for name in ("checkpoint.npz", "best.npz"):
         with suppress(OSError):
             (folder / name).unlink(missing_ok=True)
+    for left in folder.glob(f"{GRAPH}*"):  # by a process that was killed meanwhile
+        shutil.rmtree(left, ignore_errors=True)
 
 
 # -- learning --------------------------------------------------------------------------------------
@@ -252,7 +257,7 @@ def _measured(
     asked: Asked, dataset: Dataset, chosen: Parts, learnt: Learnt, folder: Path
 ) -> Result:
     split = chosen.measured
-    with tempfile.TemporaryDirectory(dir=folder, prefix="graph-") as made:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=GRAPH) as made:
         root = Path(made)
         export.write_graphs(learnt.network, root, asked.input, temperature=1.0)
         served = root / "model.onnx"

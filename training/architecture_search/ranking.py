@@ -107,6 +107,8 @@ def suggestion(rows: Sequence[Row]) -> str:
         f"Start from {chosen.candidate}: {words.percent(chosen.result.accuracy)}, {median:.2f} ms "
         "an image."
     )
+    if len(rows) == 1:
+        return start
     if len(good) == 1:
         return f"{start} It is better than all others by more than chance gives."
     if chosen.p_value is None:

@@ -10,6 +10,19 @@ from __future__ import annotations
 import pkgutil
 
 NOT_NETWORKS = frozenset({"backbones"})
+# Those whose `prepare` takes weights: known here without Keras, which the web side has not.
+PRETRAINED = frozenset(
+    {
+        "convnext_tiny",
+        "efficientnet_v2_b0",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "mobilenet_v3_small",
+        "resnet152",
+        "resnet50",
+        "vgg16",
+    }
+)
 
 
 def names() -> list[str]:

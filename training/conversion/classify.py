@@ -7,6 +7,7 @@ copies this file beside each model that it exports.
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 HERE = Path(__file__).resolve().parent
 ABOUT: dict[str, Any] = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
@@ -27,10 +28,12 @@ def prepare(path: Path) -> npt.NDArray[np.uint8]:
     """Return a picture as the model takes it: upright, sRGB over white, uint8 (1, H, W, 3)."""
     width, height = ABOUT["input"]["width"], ABOUT["input"]["height"]
     picture = ImageOps.exif_transpose(Image.open(path))
+    profile = picture.info.get("icc_profile")
     if picture.has_transparency_data:
         over = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-    picture = picture.convert("RGB")
+        picture = picture.convert("RGB")
+    picture = in_srgb(picture, profile)
     how = Image.Resampling[ABOUT["input"]["interpolation"].upper()]
     rule = ABOUT["input"]["resize"]
     if rule == "pad":
@@ -43,6 +46,20 @@ def prepare(path: Path) -> npt.NDArray[np.uint8]:
         box = middle(picture, width / height) if rule == "crop" else None
         picture = picture.resize((width, height), how, box)
     return np.asarray(picture, dtype=np.uint8)[np.newaxis]
+
+
+def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return a picture as RGB, its colours as its profile has them where that is of any use."""
+    if picture.mode not in ("L", "RGB", "CMYK"):
+        picture = picture.convert("RGB")
+    if profile:
+        srgb = ImageCms.createProfile("sRGB")
+        try:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            picture = ImageCms.profileToProfile(picture, own, srgb, outputMode="RGB") or picture
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a broken profile leaves the numbers as they are, as in browsers
+    return picture.convert("RGB")
 
 
 def middle(picture: Image.Image, aspect: float) -> tuple[float, float, float, float]:

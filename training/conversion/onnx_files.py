@@ -18,6 +18,7 @@ from onnx import GraphProto, ModelProto
 from onnxruntime import quantization
 
 from classifier.runtimes.base import INPUT, OUTPUT
+from classifier.runtimes.onnx import LIBRARY_ERRORS
 from training import evaluation
 from training.conversion.formats import Bits, ConversionRefused
 from training.datasets.dataset import Images, Pictures
@@ -27,6 +28,13 @@ _HEAVY = ("Conv", "Gemm", "MatMul")
 _OPERATORS = [*_HEAVY, "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Add"]
 # Near the end small numbers decide, and float16 has none under 6e-8.
 _IN_FLOAT32 = ["Softmax", "Log", "Exp", "Div"]
+# What onnx and ONNX Runtime raise for a graph of which they can make no other.
+_FAULTS: tuple[type[Exception], ...] = (
+    *LIBRARY_ERRORS,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    ValueError,
+)
 
 
 def write(served: Path, to: Path, bits: Bits, pictures: Pictures) -> None:
@@ -41,14 +49,20 @@ def write(served: Path, to: Path, bits: Bits, pictures: Pictures) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="classifyme-onnx-") as folder:
         prepared = Path(folder) / "prepared.onnx"
-        # Folds the casts of weights that are stored as float16, and batch normalisation.
-        quantization.quant_pre_process(served, prepared, skip_symbolic_shape=True)
-        if not prepared.exists():
-            raise ConversionRefused("ONNX Runtime cannot prepare the graph for quantisation.")
-        if bits is Bits.INT8:
-            _write_int8(prepared, to, pictures)
-        else:
-            _write_float16(prepared, to)
+        try:
+            # Folds the casts of weights that are stored as float16, and batch normalisation.
+            quantization.quant_pre_process(served, prepared, skip_symbolic_shape=True)
+            if bits is Bits.INT8:
+                _write_int8(prepared, to, pictures)
+            else:
+                _write_float16(prepared, to)
+        except ConversionRefused:
+            raise
+        except _FAULTS as error:
+            first = str(error).strip().partition("\n")[0]
+            raise ConversionRefused(
+                f"ONNX Runtime cannot make {bits} of the graph: {first:.300}"
+            ) from error
 
 
 def _write_int8(prepared: Path, to: Path, pictures: Pictures) -> None:

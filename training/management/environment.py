@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 NEEDED = ("keras", "tensorflow", "tf2onnx", "sklearn", "matplotlib")
 MEASURING = ("scipy", "sklearn", "matplotlib")
+GRAPHS = (*MEASURING, "onnx")
 TUNING = (*NEEDED, "optuna", "sqlalchemy")
 
 
@@ -28,6 +29,11 @@ def require_tuning() -> None:
 def require_measuring() -> None:
     """Raise CommandError (exit code 2) without what measuring takes: no TensorFlow."""
     _require(MEASURING)
+
+
+def require_graphs() -> None:
+    """As `require_measuring`, with what makes one served graph of another."""
+    _require(GRAPHS)
 
 
 def _require(names: tuple[str, ...]) -> None:

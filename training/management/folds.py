@@ -14,7 +14,7 @@ import numpy as np
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
-from training import orders
+from training import loading, orders
 from training.datasets import front_back
 from training.datasets.dataset import Dataset, DatasetError, Split
 from training.management import tables
@@ -31,7 +31,7 @@ INTERRUPTED = 130
 
 
 def cross_validate(
-    command: BaseCommand, order: Order, count: int, *, scanned: orders.Scanned
+    command: BaseCommand, order: Order, count: int, *, scanned: loading.Scanned
 ) -> None:
     """Train and measure a recipe in so many folds, with tables on the output and in a folder.
 
@@ -81,7 +81,7 @@ def _run(command: BaseCommand, planned: CrossValidation) -> None:
 
 @contextlib.contextmanager
 def _planned(
-    order: Order, count: int, scanned: orders.Scanned
+    order: Order, count: int, scanned: loading.Scanned
 ) -> Iterator[tuple[CrossValidation, tuple[str, ...]]]:
     """Give what is to be done, and what a person should read before; good within the block."""
     from training.cross_validation import CrossValidation
@@ -102,7 +102,7 @@ def _planned(
                 count=count,
                 validation=validation,
                 seed=plan.seed,
-                input=orders.input_of(recipe),
+                input=loading.input_of(recipe),
                 folder=order.output or _folder(plan, about, count),
                 about=about,
             ),
@@ -122,7 +122,7 @@ def _check_pictures_stand_alone(source: str) -> None:
 
 def _pool(dataset: Dataset, plan: RunPlan) -> tuple[Split, float]:
     """Return all pictures but the test split's, and the share that validates in a usual run."""
-    train, validation, _ = orders.split(dataset, plan)
+    train, validation, _ = loading.split(dataset, plan)
     whole = _joined(train, validation)
     return whole, len(validation) / len(whole)
 
@@ -144,6 +144,8 @@ def _about(plan: RunPlan) -> dict[str, Any]:
         "weights": plan.weights_digest or plan.weights,
         "labels": list(plan.label_keys),
         "smoke": plan.smoke,
+        # Splits that the source itself brings have the same digest with groups and without.
+        **({"group_by": plan.group_by} if plan.group_by else {}),
     }
 
 

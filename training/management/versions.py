@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from classifier import registry, runtimes
 from classifier.bundles import Bundle
 from classifier.imaging import InputSpec
 from classifier.models import ModelVersion, RegisteredModel
-from classifier.registry import GateRefused
+from classifier.registry import GateRefused, RegistryError
 from classifier.runtimes import Runtime
-from training.datasets import sources
+from training.datasets import sources, tables
 from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split
 
 if TYPE_CHECKING:
@@ -55,17 +56,66 @@ def _named(name: str, number: int | None) -> tuple[str, int | None]:
     return model, int(rest[:9])
 
 
+def add_dataset(parser: ArgumentParser, words: str, *, required: bool = False) -> None:
+    """Add --dataset, which is for what `words` say, and --group-by."""
+    parser.add_argument("--dataset", default="", required=required, metavar="SOURCE", help=words)
+    parser.add_argument(
+        "--group-by",
+        default="",
+        metavar="PATTERN|COLUMN",
+        help="keep what shares a group on one side of the split, as in training (default: as it "
+        "is recorded of that, for a data set of the same name)",
+    )
+
+
+def add_images(parser: ArgumentParser) -> None:
+    """Add --images; `check_images` says what is wrong with it."""
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="measure on so many test images, evenly chosen (default: all); the activation gate "
+        "can then not compare its accuracy with that of the active version",
+    )
+
+
+def add_split(parser: ArgumentParser) -> None:
+    """Add --split, as `choose` takes it."""
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="test",
+        help="which images (default: test); `all` takes a data set that no version was trained on "
+        "whole",
+    )
+
+
 def trained_on(bundle: Bundle, dataset: str, group_by: str) -> tuple[str, str]:
-    """Return the source and the grouping that were told, else those in the bundle's manifest."""
+    """Return the source and the grouping that were told, else those in the bundle's manifest.
+
+    A data set of another name is not grouped as that one was.
+    """
+    name = str(bundle.manifest.dataset.get("name", ""))
+    if group_by or (dataset and _bare(dataset) != _bare(name)):
+        return dataset or name, group_by
     origin: Mapping[str, Any] = bundle.manifest.recipe.get("origin", {})
-    source = dataset or str(bundle.manifest.dataset.get("name", ""))
-    return source, group_by or str(origin.get("group_by", ""))
+    return dataset or name, str(origin.get("group_by", ""))
 
 
-def check_override(options: Mapping[str, Any]) -> None:
-    """Raise CommandError where the gate is to be overridden without a reason, before long work."""
+def _bare(source: str) -> str:
+    """Return the name of a source without folder, `.zip` or what a table ends in."""
+    path = Path(source)
+    return path.stem if path.suffix.lower() in (".zip", *tables.SUFFIXES) else path.name
+
+
+def check_why(options: Mapping[str, Any], by: User | None) -> None:
+    """Raise CommandError where the registry would refuse in the end who activates, and why."""
     if options["override_gate"] and not options["reason"].strip():
         raise refusal("Say why the activation gate is overridden: expected --reason.")
+    try:
+        registry.check_why(by, options["reason"], override=options["override_gate"])
+    except RegistryError as error:
+        raise refusal(str(error)) from error
 
 
 def check_images(options: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from training.reports import charts, page
 from training.reports.card import Card
 from training.reports.mistakes import Mistake, worst
 from training.reports.network import Layer, layers
-from training.reports.report import Report, read_history
+from training.reports.report import Report, of_card, read_history
 from training.reports.words import size
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Mistake",
     "Report",
     "layers",
+    "of_card",
     "read_history",
     "read_layers",
     "size",

@@ -10,6 +10,7 @@ from typing import Any
 
 from classifier.measured import Acceptance, NotSure
 from training.evaluation import Evaluation
+from training.reports.card import Card
 from training.reports.charts import History
 from training.reports.mistakes import Mistake
 from training.reports.network import Layer
@@ -46,6 +47,33 @@ class Report:
     history: History = ()
     layers: Sequence[Layer] = ()
     mistakes: Sequence[Mistake] = field(default=())
+
+
+def of_card(
+    card: Card,
+    *,
+    sizes: Mapping[str, int],
+    facts: Sequence[tuple[str, str]],
+    validation: Evaluation,
+    history: History = (),
+    layers: Sequence[Layer] = (),
+) -> Report:
+    """Return the report of a version that was just made: its card, and what a card leaves out."""
+    return Report(
+        title=card.title,
+        subtitle=f"Made by `{card.command}` on {card.date}.",
+        measured_on=f"{card.counts['test']:,} test images of {card.dataset}",
+        evaluation=card.test,
+        acceptance=card.acceptance,
+        not_sure=card.not_sure,
+        milliseconds=card.milliseconds,
+        sizes=sizes,
+        card=card.markdown(),
+        facts=facts,
+        validation=validation,
+        history=history,
+        layers=layers,
+    )
 
 
 def read_history(path: Path) -> History:

@@ -10,6 +10,7 @@ from keras import layers
 from classifier import golden
 from classifier.runtimes.onnx import OnnxRuntime
 from training import architectures, saved_models
+from training.architecture_search import architectures as search
 from training.architectures import (
     baseline_cnn,
     cifar10_cnn,
@@ -47,6 +48,11 @@ def test_architectures_are_named_without_keras() -> None:
         "sys.exit('keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_those_that_can_start_from_weights_are_known_without_keras() -> None:
+    found = {name for name in architectures.names() if search.find(name).pretrained}
+    assert found == architectures.PRETRAINED
 
 
 def test_cifar10_cnn_is_the_network_of_the_first_classifyme() -> None:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from training.predicting import predict_logits
 from training.tests import tiny
-from training.trainer import predict_logits
 
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")

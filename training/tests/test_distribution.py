@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
@@ -81,4 +82,21 @@ def test_train_refuses_devices_before_it_reads_any_picture(
     settings.DATASETS_ROOT = tmp_path / "empty"
     with pytest.raises(CommandError, match="KERAS_BACKEND=jax") as refusal:
         call_command("train", "baseline_cnn", "--devices", "2")
+    assert refusal.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "baseline_cnn", "--folds", "3"),
+        ("search_architectures", "--dataset", "x", "--backbones", "baseline_cnn"),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_what_exports_as_soon_as_it_has_trained_is_refused_on_jax(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(CommandError, match="expected KERAS_BACKEND=tensorflow") as refusal:
+        call_command(*words)
     assert refusal.value.returncode == 2

@@ -9,6 +9,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from PIL import Image
 
+from training.datasets import cards
+from training.datasets.cards import files
+
 
 def draw(*arguments: object) -> str:
     out = io.StringIO()
@@ -80,6 +83,18 @@ def test_it_leaves_alone_what_is_there(tmp_path: Path) -> None:
     assert "There is something already" in refusal(tmp_path, "--count", 2)
     assert "There is something already" in refusal(tmp_path / "mine.txt", "--count", 2)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_was_broken_off_leaves_nothing(tmp_path: Path) -> None:
+    def broken_off(seed: int, number: int) -> cards.Card:
+        if number:
+            raise KeyboardInterrupt
+        return cards.draw(seed, number)
+
+    for name in ("cards", "cards.zip"):
+        with pytest.raises(KeyboardInterrupt):
+            files.write(tmp_path / name, broken_off, count=2, seed=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_refuses_to_draw_no_cards(tmp_path: Path) -> None:

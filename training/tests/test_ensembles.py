@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pytest_django import Settings
 from classifier import explaining, explanations, gate, heads, imaging, registry
 from classifier.bundles import Bundle, Description, write
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
-from classifier.lineage import Made, Mean
+from classifier.lineage import Lineage, Made, Mean, Parent
 from classifier.models import ModelVersion, Prediction
 from classifier.runtimes.base import Images, Probabilities
 from classifier.runtimes.onnx import OnnxRuntime
@@ -25,6 +26,7 @@ from classifier.tests.bundles import COLOURS, make_bundle, picture
 from training import calibration, ensembles, merging, unseen
 from training.datasets import sources
 from training.datasets.dataset import Dataset, content_keys
+from training.management import versions
 from training.merging import Part
 from training.parts import Cut, as_json
 from training.tests.pictures import KEYS, colour_dataset
@@ -33,6 +35,8 @@ from training.tests.swatches import write_swatches
 pytestmark = pytest.mark.django_db
 Register = Callable[..., str]
 SPEC = InputSpec(height=32, width=32)
+GROUPS = r"(.+)\.png"
+QUANTISED = Lineage(Made.INT8, (Parent("colours", "ab" * 32, "mean_colour"),))
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +53,13 @@ def dataset(swatches: Path) -> Dataset:
 def members(
     tmp_path_factory: pytest.TempPathFactory, dataset: Dataset
 ) -> dict[str, tuple[Bundle, float]]:
-    """Two bundles with what their maps count: one calls colours by another's name."""
+    """Two bundles with what their maps count: one is of int8, and calls colours by other names."""
     folder = tmp_path_factory.mktemp("members")
     with pytest.MonkeyPatch.context() as patch:
         one = make_bundle(folder / "one", temperature=0.5, **trained(dataset))
         patch.setattr(drawn, "PARTS", 2)
-        two = make_bundle(folder / "two", seed=3, rotate=1, **trained(dataset))
+        fields: dict[str, Any] = {"lineage": QUANTISED, "tolerance": 0.02}
+        two = make_bundle(folder / "two", seed=3, rotate=1, **fields, **trained(dataset))
     return {"colours:1": (one, 0.75 / 0.5), "colours:2": (two, 0.25)}
 
 
@@ -251,14 +256,15 @@ def test_of_a_version_that_learnt_elsewhere_it_is_said_that_figures_may_flatter(
 
 def test_the_command_registers_it_and_lets_it_serve_past_the_gate(register: Register) -> None:
     one, two = register(), register(explains=False)
-    said = say("ensemble", one, two, "--activate")
+    said = say("ensemble", one, two, "--activate", "--group-by", GROUPS)
 
     assert "Colours v3 is registered and active" in said
     assert "average of logits" in said
     assert "Its answers cannot be explained" in said
     version = ModelVersion.objects.get(number=3)
-    command = "python manage.py ensemble colours:1 colours:2 --mean probabilities"
-    assert version.manifest["recipe"]["command"] == command
+    command = "python manage.py ensemble colours:1 colours:2 --mean probabilities --group-by "
+    assert version.manifest["recipe"]["command"] == f"{command}{shlex.quote(GROUPS)}"
+    assert version.manifest["recipe"]["origin"]["group_by"] == GROUPS
     with pytest.raises(explanations.Unexplained, match="versions of which one has nothing"):
         explanations.check(Prediction(version=version), "red")
 
@@ -267,6 +273,18 @@ def test_the_command_registers_it_and_lets_it_serve_past_the_gate(register: Regi
     assert "It is registered, and not active" in said
     assert ModelVersion.objects.count() == 4
     assert version.is_active
+
+
+def test_an_ensemble_is_parted_and_forgiven_as_its_members_are(
+    made: Bundle, tmp_path: Path
+) -> None:
+    assert made.manifest.tolerance == 0.02
+    recipe = {"name": "by hand", "origin": {"group_by": GROUPS}}
+    one = make_bundle(tmp_path / "one", recipe=recipe, dataset={"name": "pets"})
+    assert versions.trained_on(one, "", "") == ("pets", GROUPS)
+    assert versions.trained_on(one, "", "(.)") == ("pets", "(.)")
+    assert versions.trained_on(one, "/there/pets.zip", "") == ("/there/pets.zip", GROUPS)
+    assert versions.trained_on(one, "/there/cats", "") == ("/there/cats", "")
 
 
 def test_evaluate_and_compare_take_it_and_reproduce_names_what_makes_it(
@@ -338,6 +356,7 @@ def test_it_refuses_bad_input_with_a_sentence(register: Register) -> None:
         ([one, two, "--override-gate"], "expected --reason"),
         ([one, two, "--images", "0"], "at least 1"),
         ([one, two, "--by", "nobody"], "active account"),
+        ([one, two, "--reason", "x" * 501], "500 characters at most"),
     ):
         assert sentence in refused("ensemble", *words), words
     assert ModelVersion.objects.count() == 2

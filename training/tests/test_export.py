@@ -18,9 +18,9 @@ from classifier.runtimes.onnx import OnnxRuntime
 from training import export, golden
 from training.architectures import cifar10_cnn, cifar10_fast
 from training.calibration import softmax
+from training.predicting import predict_logits
 from training.recipes.recipe import Views
 from training.tests.pictures import colours
-from training.trainer import predict_logits
 from training.views import VIEWS
 
 LABELS = (Label("blue", "Blue"), Label("green", "Green"), Label("red", "Red"))

@@ -22,7 +22,9 @@ from classifier.lineage import Made
 from classifier.models import Activation, ModelVersion
 from classifier.runtimes.onnx import OnnxRuntime
 from classifier.tests.bundles import make_bundle
-from training.conversion import exporting
+from classifier.tests.pictures import swapping_profile
+from training.conversion import exporting, onnx_files
+from training.conversion.formats import Bits, ConversionRefused
 from training.datasets import sources
 from training.datasets.dataset import Dataset
 from training.export import export_bundle
@@ -173,6 +175,33 @@ def dataset_of(said: str) -> range:
     return range(int(words.partition(" test images")[0]))
 
 
+def test_a_stranger_gets_the_colours_that_a_pictures_profile_means(
+    drawn: ModelVersion, tmp_path: Path
+) -> None:
+    red = Image.new("RGB", (32, 32), "red")
+    red.save(tmp_path / "plain.png")
+    red.save(tmp_path / "swapped.png", icc_profile=swapping_profile())
+    red.save(tmp_path / "broken.png", icc_profile=b"no profile")
+    export("colours", "--format", "onnx", "--unmeasured", "--output", tmp_path / "made")
+
+    said = [
+        next(iter(answered(tmp_path / "made", tmp_path / f"{name}.png")))
+        for name in ("plain", "swapped", "broken")
+    ]
+    assert said == ["red", "green", "red"]
+
+
+def test_a_graph_that_cannot_be_run_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    served = make_bundle(tmp_path / "bundle").file("serve")
+    graph = onnx.load(served)
+    graph.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(graph, served)
+
+    pictures = np.zeros((1, 32, 32, 3), np.uint8)
+    with pytest.raises(ConversionRefused, match="cannot make int8 of the graph"):
+        onnx_files.write(served, tmp_path / "made.onnx", Bits.INT8, pictures)
+
+
 def test_the_keras_file_gives_logits_of_one_view_and_says_so(
     version: ModelVersion, whole: Bundle, photo: Path, tmp_path: Path
 ) -> None:
@@ -304,6 +333,8 @@ def test_it_refuses_bad_input_and_leaves_nothing_behind(
         ((*onnx_to, "--images", 0), "at least 1"),
         ((*onnx_to, "--dataset", "nowhere"), "nowhere"),
         ((*onnx_to, "--register"), "--quantize int8 or float16"),
+        ((*onnx_to, "--quantize", "int8", "--activate", "--images", 199), "of at least 200"),
+        ((*onnx_to, "--override-gate", "--reason", "x" * 501), "500 characters at most"),
         ((*onnx_to, "--unmeasured", "--quantize", "int8"), "int8 needs pictures"),
         ((*onnx_to, "--unmeasured", "--quantize", "float16", "--register"), "without --register"),
         ((*onnx_to, "--override-gate"), "expected --reason"),
@@ -314,4 +345,4 @@ def test_it_refuses_bad_input_and_leaves_nothing_behind(
         assert sentence in refused(*words), words
     assert not (tmp_path / "made").exists()
     assert [path.name for path in full.iterdir()] == ["mine.txt"]
-    assert not list(tmp_path.glob(".export-*"))
+    assert not list(tmp_path.glob(".output-*"))

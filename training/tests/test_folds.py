@@ -17,10 +17,12 @@ from classifier.imaging import InputSpec
 from classifier.models import ModelVersion
 from training import cross_validation, drawing
 from training.console import ConsoleReporter
-from training.cross_validation import Measured
+from training.cross_validation import CrossValidation, Measured
 from training.datasets import folding, sources
 from training.datasets.dataset import DatasetError, Split
 from training.datasets.sources import SourceOptions
+from training.management import folds
+from training.orders import Order
 from training.progress import Epoch, Progress
 from training.tests.folders import classes, image
 from training.tests.folders import folder as written
@@ -159,6 +161,7 @@ def test_folds_are_measured_kept_and_followed_by_the_version_that_is_registered(
     assert stopped.value.returncode == 130
     kept = out / "fold-1" / "result.json"
     before = kept.stat().st_mtime_ns
+    (out / "fold-2" / "graph-of-one-that-was-killed").mkdir()
 
     printed = train(*order, "--register")
     assert kept.stat().st_mtime_ns == before
@@ -181,6 +184,7 @@ def test_folds_are_measured_kept_and_followed_by_the_version_that_is_registered(
     assert "<svg" in page
     assert str(tmp_path) not in page + (out / "folds.md").read_text()
     assert not list(out.glob("fold-*/*.npz"))
+    assert not list(out.glob("fold-*/graph-*"))
 
     again = train(*order)
     assert "epoch " not in again
@@ -243,6 +247,30 @@ def test_bad_input_is_answered_with_what_was_expected(
     given = [] if "--resume" in words else ["--dataset", str(pets)]
     assert sentence in refused("baseline_cnn", *given, *words)
     assert not (pets.parent / "runs").exists()
+
+
+@pytest.mark.django_db
+def test_groups_make_other_folds_though_the_data_are_the_same(
+    tmp_path: Path, settings: Settings
+) -> None:
+    settings.RUNS_ROOT = tmp_path / "runs"
+    files = {
+        f"{split}/{name}": content
+        for split, first, count in (("train", 0, 8), ("val", 20, 4), ("test", 40, 4))
+        for name, content in classes({"cat": count, "dog": count}, first).items()
+    }
+    source = str(written(tmp_path / "pets", files))
+    alone, grouped = (
+        _planned(Order("baseline_cnn", dataset=source, group_by=pattern))
+        for pattern in (None, "^([0-9]{4})")
+    )
+    assert alone.about["dataset"] == grouped.about["dataset"]
+    assert alone.folder != grouped.folder
+
+
+def _planned(order: Order) -> CrossValidation:
+    with folds._planned(order, 2, lambda done, total: None) as (planned, _):
+        return planned
 
 
 @pytest.mark.django_db

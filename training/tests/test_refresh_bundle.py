@@ -18,7 +18,7 @@ from classifier.bundles import Bundle, Description
 from classifier.imaging import InputSpec
 from classifier.runtimes.onnx import OnnxRuntime
 from classifier.tests.bundles import make_bundle
-from training import orders
+from training import loading
 from training.datasets import sources
 from training.packaging import Run, package
 from training.runs import RunPlan
@@ -56,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, swatches: Path) -> Bundle:
     settings = tiny.RECIPE.settings.changed({"validation": "9", "views": "mirrored"})
     dataset = sources.load(str(swatches), root=folder, input=INPUT)
     plan = RunPlan("cifar10_fast", settings, 7, False, dataset.digest, COMMAND)
-    train, validation, test = orders.split(dataset, plan)
+    train, validation, test = loading.split(dataset, plan)
     trainer = Trainer(
         tiny.RECIPE,
         settings,

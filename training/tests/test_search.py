@@ -218,9 +218,11 @@ def test_a_training_that_was_broken_off_goes_on(tmp_path: Path) -> None:
     assert read_asked(folder) == wanted
     with pytest.raises(KeyboardInterrupt):
         measuring.measure(wanted, dataset, folder, Says(stopping, _unheard))
+    (folder / "graph-of-one-that-was-killed").mkdir()
     result = measuring.measure(wanted, dataset, folder, Says(watching, _unheard))
     assert seen == [1, 2, 3]
     assert (result.epochs, len(result.right)) == (3, 48)
+    assert not list(folder.glob("graph-*"))
 
 
 def _unheard(sentence: str) -> None:
@@ -401,6 +403,7 @@ _FROM_NOTHING = {"baseline_cnn", "cifar10_cnn", "cifar10_fast", "cifar10_strong"
         (["--dataset", "x", "--backbones", "small:filters=two"], "filters of small as int"),
         (["--dataset", "x", "--backbones", "small:dense=2"], "an option of small"),
         (["--dataset", "x", "--backbones", "small@big"], "small@SIZE"),
+        (["--dataset", "x", "--backbones", "small@3\u00b2"], "small@SIZE"),
         (["--dataset", "x", "--backbones", "small", "--sizes", "4"], "sizes from 8 to 1024"),
         (
             ["--dataset", "x", "--backbones", "small", "--weights", "mobilenet_v2=w.h5"],
@@ -411,7 +414,10 @@ _FROM_NOTHING = {"baseline_cnn", "cifar10_cnn", "cifar10_fast", "cifar10_strong"
         (["--dataset", "x", "--backbones", "small", "--seed", "-1"], "a seed from 0"),
         (["--dataset", "x", "--backbones", "small", "--set", "speed=1"], "one of the settings"),
         (["--dataset", "x", "--backbones", "small", "--set", "epochs=1"], "see --epochs"),
+        (["--dataset", "x", "--backbones", "small", "--set", "views=mirrored"], "looked at once"),
+        (["--dataset", "x", "--backbones", "small", "--set", "validation=9"], "see --measured"),
         (["--dataset", "x", "--backbones", "small", "--set", "shift"], "KEY=VALUE"),
+        (["--dataset", "x", "--backbones", "small", "--max-bad", "5"], "--max-bad from 0 to 1"),
         (["--one", "nowhere"], "does not say what is asked"),
     ],
 )
@@ -534,6 +540,7 @@ def test_the_fastest_of_those_that_chance_cannot_tell_from_the_best_is_advised()
     slow = ranking.ranked([_outcome("best", best, 1.0), _outcome("slow", poor, 9.0)])
     assert [row.on_front for row in slow] == [True, False]
     assert "better than all others" in ranking.suggestion(slow)
+    assert ranking.suggestion(slow[:1]).endswith("1.00 ms an image.")
 
 
 def test_nothing_measured_advises_nothing() -> None:

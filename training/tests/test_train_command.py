@@ -295,6 +295,8 @@ def test_the_list_of_recipes_says_what_each_is_for() -> None:
         (["cifar10_fast", "--seed", "4294967296"], "--seed from 0 to 4294967295"),
         (["cifar10_fast", "--smoke", "--weights", "nowhere.h5"], "Received: nowhere.h5"),
         (["cifar10_fast", "--max-bad", "2"], "--max-bad from 0 to 1"),
+        (["cifar10_fast", "--activate", "--override-gate"], "expected --reason"),
+        (["cifar10_fast", "--activate", "--reason", "x" * 501], "500 characters"),
         (["transfer", "--architecture", "vgg17"], "--architecture as one of .*vgg16.*: vgg17"),
         (["cifar10_fast", "--name", "My Model"], "lower-case"),
         (["cifar10_fast", "--set", "validation=100000"], "hold out between"),

@@ -14,11 +14,13 @@ import pytest
 from training import augmentation
 from training.checkpoints import TrainingError, write_arrays
 from training.datasets.dataset import Split
+from training.phases import plan_phases
+from training.predicting import predict_logits
 from training.progress import Epoch, Progress
 from training.tests import tiny
 from training.tests.full_disk import room_for
 from training.tests.pictures import colours, pixels
-from training.trainer import Trainer, plan_phases, predict_logits
+from training.trainer import Trainer
 from training.views import VIEWS, see
 
 Event = Progress | Epoch

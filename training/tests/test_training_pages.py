@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from classifier import classification, corrections
 from classifier.models import ModelVersion, RegisteredModel, WorkerHeartbeat
-from training import leases, requests
+from training import leases, requested, requests
 from training.drawing import picture
 from training.models import DatasetSnapshot, Outcome, RequestState, TrainingRequest, TrainingRun
 from training.orders import Order
@@ -115,6 +115,24 @@ def test_what_is_asked_for_becomes_a_request_in_line(settings: Settings) -> None
     )
 
 
+def test_another_network_than_the_recipes_own_may_be_trained() -> None:
+    client = signed_in(*TRAINER)
+    form = client.get(ADD, {"recipe": "flowers"}).content.decode()
+    assert "The recipe&#x27;s own: mobilenet_v2" in form
+    assert '<option value="resnet50">' in form
+    assert "cifar10_vit" not in form
+    assert "cifar10_vit" in client.get(ADD, {"recipe": "baseline_cnn"}).content.decode()
+    assert "cifar10_vit" not in client.get(ADD, {"recipe": "id_documents"}).content.decode()
+
+    client.post(ADD, {"recipe": "flowers", "seed": "0", "architecture": "resnet50"})
+    client.post(ADD, {"recipe": "flowers", "seed": "1", "architecture": ""})
+    own, other = TrainingRequest.objects.order_by("-seed")
+    assert requested.order_of(other).architecture == "resnet50"
+    assert requested.order_of(own).architecture is None
+    shown = client.get(page("trainingrequest_change", other.pk)).content.decode()
+    assert "resnet50" in shown
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -132,6 +150,9 @@ def test_what_is_asked_for_becomes_a_request_in_line(settings: Settings) -> None
         ({"smoke": "on", "register": "on"}, "not worth registering"),
         ({"recipe": "transfer"}, "has no data of its own"),
         ({"recipe": "flowers", "weights": "/etc/passwd"}, "Select a valid choice."),
+        ({"architecture": "vgg17"}, "Select a valid choice."),
+        # It has no weights to start from, as this recipe does.
+        ({"recipe": "flowers", "architecture": "cifar10_fast"}, "Select a valid choice."),
     ],
 )
 def test_nonsense_is_refused_beside_its_field(changes: dict[str, str], said: str) -> None:

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 import training.recipes
-from training import drawing, orders
+from training import drawing, loading, orders
 from training.management.commands.tune import Console
 from training.orders import Order
 from training.recipes import recipe as recipes
@@ -22,6 +22,7 @@ from training.trainer import Trainer
 from training.tuning import search, studies
 
 PETS = ("cat", "dog")
+NUMBER = "^([0-9]{4})"  # of a picture, in the names of its files
 
 
 @pytest.fixture
@@ -53,13 +54,13 @@ class Untouchable:
 
 @pytest.fixture
 def no_test_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    split = orders.split
+    split = loading.split
 
     def without(*arguments: Any) -> tuple[Any, Any, Any]:
         train, validation, _ = split(*arguments)
         return train, validation, Untouchable()
 
-    monkeypatch.setattr(orders, "split", without)
+    monkeypatch.setattr(loading, "split", without)
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def recipes_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
     pets: Path, settings: Settings, no_test_pictures: None, recipes_of_ones_own: Path
 ) -> None:
-    printed = tune(*tuners.words(pets, "--trials", "1"))
+    grouped = ("--group-by", NUMBER)
+    printed = tune(*tuners.words(pets, *grouped, "--trials", "1"))
     assert "Study baseline_cnn-my-pets in sqlite:///" in printed
     assert re.search(
         r"trial   0 .*the recipe's own  learning_rate 0.002, dropout 0.5, dep", printed
@@ -89,7 +91,8 @@ def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
     assert not re.search(r"<script|(src|href)=\"?http", page)
     assert "No test image was looked at" in page
 
-    printed = tune(*tuners.words(pets, "--trials", "2", "--write-recipe", "pets_tuned"))
+    words = tuners.words(pets, *grouped, "--trials", "2", "--write-recipe", "pets_tuned")
+    printed = tune(*words)
     assert "1 trial so far" in printed
     assert re.search(r"^trial   1 .*(finished|given up)", printed, re.MULTILINE)
     assert not re.search("^trial   0", printed, re.MULTILINE)
@@ -106,12 +109,13 @@ def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
     assert recipe.settings.epochs == 2
     assert recipe.architecture_options["depth"] == best.values["depth"]
     text = module.read_text()
-    assert "python manage.py train pets_tuned --dataset SOURCE --seed 0" in text
+    command = "python manage.py train pets_tuned --dataset SOURCE --group-by '{}' --seed 0"
+    assert command.format(NUMBER) in text
     assert str(pets.parent) not in text
     assert f"Trial {best.number} was right on" in " ".join(text.split())
 
     # `train pets_tuned` learns what the trial has learnt.
-    with orders.prepared(Order("pets_tuned", dataset=str(pets))) as session:
+    with orders.prepared(Order("pets_tuned", dataset=str(pets), group_by=NUMBER)) as session:
         trainer = Trainer(
             session.recipe,
             session.plan.settings,
@@ -126,9 +130,8 @@ def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
     shares = [line.validation_accuracy for line in trainer.history]
     assert shares == pytest.approx(list(best.epochs.values()))
 
-    again = tuners.words(pets, "--trials", "2", "--write-recipe", "pets_tuned")
-    assert "a name that is not taken" in refused(*again)
-    sentence = refused(*tuners.words(pets, "--trials", "9", "--seed", "1"))
+    assert "a name that is not taken" in refused(*words)
+    sentence = refused(*tuners.words(pets, *grouped, "--trials", "9", "--seed", "1"))
     assert "baseline_cnn-my-pets is of something else: seed 0, now 1" in sentence
 
 

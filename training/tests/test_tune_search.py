@@ -1,20 +1,24 @@
 """Studies of real, tiny trainings: what is tried, given up, retried, and what fails."""
 
 import os
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from training.progress import Epoch, Progress, Reporter
 from training.tests import tuners
 from training.trainer import TrainingError
-from training.tuning import studies
+from training.tuning import studies, trials
 from training.tuning.search import Budget, best, every, own
-from training.tuning.spaces import Choice, Range, Values
+from training.tuning.spaces import Choice, Range, Space, Values
 from training.tuning.studies import StudyError
 from training.tuning.trials import Listener, Subject, accuracy
 
@@ -124,6 +128,29 @@ def test_what_is_no_setting_is_an_option_of_the_architecture() -> None:
     assert about.settings.learning_rate == 0.05
 
 
+def test_a_chosen_number_is_taken_as_it_was_written(tmp_path: Path) -> None:
+    found = tuners.study(tmp_path / "s.sqlite3")
+    space: Space = {"learning_rate": Choice((0.01234567,)), "momentum": Range(0.1, 0.9)}
+    drawn: list[Values] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        drawn.append(trials.drawn(trial, space))
+        return 0.5
+
+    found.optimize(objective, n_trials=1)
+    [values] = drawn
+    assert values["learning_rate"] == 0.01234567
+    assert len(str(values["momentum"])) <= len("0.1234")
+    assert every(found)[0].values == values
+
+
+def test_values_that_do_not_go_together_fail_a_trial_with_the_reason(tmp_path: Path) -> None:
+    about = tuners.subject({"optimizer": Choice(("muon",)), "momentum": Choice((0.0,))})
+    values: Values = {"optimizer": "muon", "momentum": 0.0}
+    with pytest.raises(TrainingError, match="momentum above 0 for muon"):
+        accuracy(about, values, tmp_path, lambda event: None)
+
+
 # -- going on --------------------------------------------------------------------------------------
 
 
@@ -153,6 +180,39 @@ def test_a_trial_whose_process_was_killed_is_tried_again(
     assert (killed.state, again.state) == ("failed", "finished")
     assert told == [again]
     assert again.values == killed.values
+
+
+def test_a_trial_whose_process_was_killed_at_once_is_tried_again_too(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite3"
+    found = tuners.study(path, first={"learning_rate": 0.05})
+    with pytest.warns(UserWarning, match="Heartbeat"):  # there is none: that is the point
+        trial = found.ask()
+    trial.set_user_attr("process", "here/7")
+    left = tmp_path / "trial-0-7-x"
+    left.mkdir()
+
+    # Whoever looks first cannot know how long it has been silent.
+    studies.give_up_lost(found)
+    assert [each.state for each in every(found)] == ["running"]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-2 minutes')")
+    search, told = tuners.searching(found, tuners.subject(RATE, epochs="1"), tmp_path)
+    search.run(Budget(trials=1, minutes=None))
+    killed, again = every(found)
+    assert (killed.state, again.state) == ("failed", "finished")
+    assert again.own
+    assert told == [again]
+    assert not left.exists(), "its weights are of no use to anybody"
+
+
+def test_a_heart_goes_on_beating_when_the_database_did_not_take_a_beat(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite3"
+    kept = studies.storage(studies.address(studies.in_file(path)))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE trial_heartbeats RENAME TO elsewhere")
+    with pytest.raises(StorageInternalError):
+        RDBStorage.record_heartbeat(kept, 1)
+    kept.record_heartbeat(1)
 
 
 def test_a_trial_that_went_to_another_process_is_let_go(
@@ -229,6 +289,10 @@ def test_another_programs_study_is_left_alone(tmp_path: Path) -> None:
             "postgres://u:hidden@127.0.0.1:1/x",
             r"postgresql://u:\*\*\*@127.0.0.1:1/x cannot be used",
         ),
+        (
+            "postgres://u@127.0.0.1:1/x?password=hidden&sslmode=disable",
+            r"postgresql://u@127.0.0.1:1/x\?sslmode=disable cannot be used",
+        ),
     ],
 )
 def test_a_database_that_cannot_be_used_is_refused_without_its_password(
@@ -245,6 +309,17 @@ def test_both_ways_to_write_postgresql_and_odd_passwords_are_taken() -> None:
         assert url.drivername == "postgresql+psycopg"
         assert (url.password, url.query["options"]) == ("a{b@", "-csearch_path=x")
         assert studies.shown(url).startswith("postgresql://me:***@host:5432/name")
+
+
+def test_a_waiting_trial_is_taken_by_one_alone(tmp_path: Path) -> None:
+    found = tuners.study(tmp_path / "s.sqlite3", first={"learning_rate": 0.05})
+    kept = studies.storage(studies.address(studies.in_file(tmp_path / "s.sqlite3")))
+    [waiting] = found.get_trials()
+    taken = [kept.set_trial_state_values(waiting._trial_id, TrialState.RUNNING) for _ in "ab"]
+    assert taken == [True, False]
+    [running] = tuners.study(tmp_path / "s.sqlite3").get_trials()
+    assert running.state == TrialState.RUNNING
+    assert running.datetime_start is not None
 
 
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,10 @@ def importances(study: Study) -> dict[str, float]:
 def write(path: Path, found: Found) -> None:
     """Write the page. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(found), encoding="utf-8")
+    # Two processes of this machine may end together.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(render(found), encoding="utf-8")
+    part.replace(path)
 
 
 def render(found: Found) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from training import surroundings
 from training.progress import Reporter
 from training.trainer import Diverged, TrainingError
 from training.tuning import studies, trials
-from training.tuning.spaces import Values, tidy
+from training.tuning.spaces import Values
 from training.tuning.studies import StudyError
 from training.tuning.trials import Listener, Subject
 
@@ -79,7 +80,7 @@ def tried(trial: FrozenTrial) -> Tried:
     return Tried(
         number=trial.number,
         state=_STATES[trial.state],
-        values={name: tidy(value) for name, value in trial.params.items()},
+        values={name: trials.value(trial, name) for name in trial.params},
         accuracy=trial.value,
         own=bool(trial.user_attrs.get("own")),
         epochs=dict(sorted(trial.intermediate_values.items())),
@@ -157,6 +158,7 @@ class Search:
     def _one(self) -> None:
         """Run one trial, Optuna's heart beating beside it."""
         self._now = _UnderWay()
+        self._sweep()
         try:
             self.study.optimize(
                 self._try, n_trials=1, catch=(TrialFailed,), callbacks=[self._after]
@@ -183,7 +185,8 @@ class Search:
         trial.set_user_attr("process", f"{surroundings.host()}/{os.getpid()}")
         values = trials.drawn(trial, self.subject.space)
         listener = Listener(trial, self.report)
-        with tempfile.TemporaryDirectory(prefix=f"trial-{trial.number}-", dir=self.folder) as kept:
+        prefix = f"trial-{trial.number}-{os.getpid()}-"
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.folder) as kept:
             try:
                 return trials.accuracy(self.subject, values, Path(kept), listener)
             except Diverged as error:
@@ -193,6 +196,14 @@ class Search:
             except TrainingError as error:
                 trial.set_user_attr("reason", str(error))
                 raise TrialFailed(str(error)) from error
+
+    def _sweep(self) -> None:
+        """Leave out the weights of trials that are over: a process that is killed leaves them."""
+        over = [each for each in every(self.study) if each.state not in ("running", "waiting")]
+        for each in over:
+            pid = each.process.rpartition("/")[2]
+            for left in self.folder.glob(f"trial-{each.number}-{pid}-*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _after(self, study: Study, trial: FrozenTrial) -> None:
         done = tried(trial)
@@ -206,5 +217,6 @@ class Search:
             return
         number = self._now.trial.number
         for trial in self.study.get_trials(states=(TrialState.FAIL,)):
-            if trial.number == number and trial.params:
+            # The recipe's own are known before any is drawn.
+            if trial.number == number and (trial.params or tried(trial).own):
                 studies.put_back(self.study, trial)

@@ -7,10 +7,11 @@ the next trial then marks it as failed and puts its settings back in the queue.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,52 @@ class StudyError(Exception):
 # -- the database ----------------------------------------------------------------------------------
 
 
+class _Storage(RDBStorage):
+    """Optuna's, where a busy database stops no heart, no death goes unseen, no trial runs twice."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Note that a trial is under way; a beat that the database does not take is left out."""
+        # An error would end the thread that beats, and with it the trial, a minute later.
+        with contextlib.suppress(
+            optuna.exceptions.StorageInternalError, database_errors.SQLAlchemyError
+        ):
+            super().record_heartbeat(trial_id)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Return whether the trial took this state; of two that begin a waiting one, one does."""
+        if state != TrialState.RUNNING or self.engine.dialect.name != "sqlite":
+            return super().set_trial_state_values(trial_id, state, values)
+        # Optuna reads, then writes: SQLite knows no SELECT FOR UPDATE, and both would have it.
+        began = sqlalchemy.column("datetime_start", sqlalchemy.DateTime)
+        identity = sqlalchemy.column("trial_id", sqlalchemy.Integer)
+        state_now = sqlalchemy.column("state", sqlalchemy.String)
+        trials = sqlalchemy.table("trials", identity, state_now, began)
+        waits = (identity == trial_id) & (state_now == TrialState.WAITING.name)
+        taken = {"state": state.name, "datetime_start": datetime.datetime.now()}
+        with self.engine.begin() as connection:
+            done = connection.execute(sqlalchemy.update(trials).where(waits).values(taken))
+        return done.rowcount == 1
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Return the trials that were not heard of for the time of grace.
+
+        Of a process that was killed at once there is no heartbeat at all, and Optuna would wait
+        for one for ever. Whoever looks first beats in its place: the time of grace begins then.
+        """
+        trials = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        running = {trial._trial_id for trial in trials}
+        beats = sqlalchemy.table("trial_heartbeats", sqlalchemy.column("trial_id"))
+        of_these = beats.c.trial_id.in_(sorted(running))
+        with self.engine.connect() as connection:
+            heard = connection.scalars(sqlalchemy.select(beats.c.trial_id).where(of_these))
+            unheard = running.difference(heard)
+        for trial_id in unheard:
+            self.record_heartbeat(trial_id)
+        return super()._get_stale_trial_ids(study_id)
+
+
 def in_file(path: Path) -> str:
     """Return the address of a study kept by SQLite in a file."""
     return f"sqlite:///{path}"
@@ -70,8 +117,9 @@ def address(text: str) -> sqlalchemy.URL:
 
 
 def shown(url: sqlalchemy.URL) -> str:
-    """Return an address without its password."""
-    return url.set(drivername=url.drivername.partition("+")[0]).render_as_string()
+    """Return an address without its password, wherever it stands."""
+    without = url.difference_update_query(["password", "sslpassword"])
+    return without.set(drivername=url.drivername.partition("+")[0]).render_as_string()
 
 
 def storage(url: sqlalchemy.URL) -> RDBStorage:
@@ -103,7 +151,7 @@ def _storage(url: sqlalchemy.URL) -> RDBStorage:
     if url.drivername != "sqlite":
         wait = {"connect_timeout": _CONNECT_SECONDS}
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-        return RDBStorage(
+        return _Storage(
             # Optuna takes it for a template: braces of a password are not its own.
             url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}"),
             # A study is asked a few times an epoch: no connection is held in between.

@@ -13,11 +13,12 @@ from typing import cast
 
 import keras
 import optuna
-from optuna.trial import Trial
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, Trial
 
 from training.datasets.dataset import Split
 from training.progress import Epoch, Progress, Reporter
-from training.recipes.recipe import Recipe, Settings
+from training.recipes.recipe import BadSetting, Recipe, Settings
 from training.trainer import Trainer, TrainingError
 from training.tuning.spaces import Choice, Dimension, Ground, Space, Value, Values, tidy
 
@@ -81,7 +82,7 @@ def _architecture(recipe: Recipe) -> ModuleType:
 
 def drawn(trial: Trial, space: Space) -> dict[str, Value]:
     """Return the values that the study draws for a trial."""
-    return {name: tidy(_drawn(trial, name, dimension)) for name, dimension in space.items()}
+    return {name: _drawn(trial, name, dimension) for name, dimension in space.items()}
 
 
 def _drawn(trial: Trial, name: str, dimension: Dimension) -> Value:
@@ -90,7 +91,13 @@ def _drawn(trial: Trial, name: str, dimension: Dimension) -> Value:
     low, high, log = dimension.low, dimension.high, dimension.log
     if dimension.whole:
         return trial.suggest_int(name, int(low), int(high), log=log)
-    return trial.suggest_float(name, low, high, log=log)
+    return tidy(trial.suggest_float(name, low, high, log=log))
+
+
+def value(trial: FrozenTrial, name: str) -> Value:
+    """Return what a trial was trained with: what was drawn as above, what was chosen as it is."""
+    kept = cast(Value, trial.params[name])
+    return kept if isinstance(trial.distributions[name], CategoricalDistribution) else tidy(kept)
 
 
 class Listener:
@@ -111,10 +118,14 @@ def accuracy(subject: Subject, values: Values, folder: Path, report: Reporter) -
     """Train once with these values; return the best epoch's validation accuracy, 0 to 1.
 
     Raises:
-        TrainingError: such a network cannot be built or trained, or does not fit into memory.
+        TrainingError: values that do not go together, a network that cannot be built or trained,
+            or does not fit into memory.
     """
     keras.utils.clear_session()  # what the trial before it left
-    recipe, settings = subject.changed(values)
+    try:
+        recipe, settings = subject.changed(values)
+    except BadSetting as error:
+        raise TrainingError(str(error)) from error
     try:
         trainer = _trainer(subject, recipe, settings, folder, report)
         trainer.run()

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from PIL import Image
 
+from training import outputs
+
 _QUALITY = 92
 _TILE = (240, 180)  # pixels of a picture on a sheet
 Write = Callable[[str, bytes], None]
@@ -34,7 +36,7 @@ Draw = Callable[[int, int], Drawing]  # from a seed and a number
 def write(
     target: Path, draw: Draw, *, count: int, seed: int, drawn: Drawn = lambda number: None
 ) -> None:
-    """Write drawings 0 to `count` - 1 to `target`, a .zip or else a folder.
+    """Write drawings 0 to `count` - 1 to `target`, a .zip or else a folder: all of them or none.
 
     Each is <label>/design<number of the design>_<number>.jpg, so that a pattern of file names
     keeps the pictures of a design together.
@@ -47,14 +49,20 @@ def write(
         FileExistsError: there is a file, or a folder that is not empty.
         OSError: it cannot be written.
     """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(17, "There is something already", str(target))
+    check(target)
     with _opened(target) as keep:
         for number in range(count):
             drawing = draw(seed, number)
             name = f"{drawing.label}/design{drawing.design:05}_{number:06}.jpg"
             keep(name, _jpeg(drawing.image))
             drawn(number + 1)
+
+
+def check(target: Path) -> None:
+    """Raise FileExistsError unless the target is new, or an empty folder."""
+    empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
+    if target.is_symlink() or (target.exists() and not empty):
+        raise FileExistsError(17, "There is something already", str(target))
 
 
 def sheet(draw: Draw, *, count: int, seed: int, columns: int) -> Image.Image:
@@ -77,10 +85,11 @@ def _jpeg(image: Image.Image) -> bytes:
 
 @contextlib.contextmanager
 def _opened(target: Path) -> Iterator[Write]:
-    if target.suffix.lower() != ".zip":
-        yield lambda name, content: _put(target / name, content)
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix.lower() != ".zip":
+        with outputs.whole(target) as made:
+            yield lambda name, content: _put(made / name, content)
+        return
     part = target.with_name(target.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:

@@ -67,11 +67,8 @@ class Command(BaseCommand):
             metavar="VERSION",
             help="two or more: cifar10:1, or cifar10 for the active version",
         )
-        parser.add_argument(
-            "--dataset", required=True, metavar="SOURCE", help="as for `manage.py evaluate`"
-        )
-        parser.add_argument("--split", choices=versions.SPLITS, default="test")
-        parser.add_argument("--group-by", default="", help="as the versions were trained with")
+        versions.add_dataset(parser, "as for `manage.py evaluate`", required=True)
+        versions.add_split(parser)
         parser.add_argument(
             "--show", type=int, default=SHOWN, help=f"differing images to name (default: {SHOWN})"
         )
@@ -110,13 +107,15 @@ def measured_rows(options: dict[str, Any]) -> list[Row]:
         raise refusal(f"Expected two versions that differ. Received: {', '.join(found)}")
     bundles = {name: version.open_bundle() for name, version in found.items()}
     check_labels(bundles)
+    first = next(iter(bundles.values()))
+    source, group_by = versions.trained_on(first, options["dataset"], options["group_by"])
     loaded: dict[InputSpec, Dataset] = {}
     rows: list[Row] = []
     for name, bundle in bundles.items():
         bundle.verify()
         spec = bundle.manifest.input
         if spec not in loaded:
-            loaded[spec] = versions.load(options["dataset"], bundle, options["group_by"])
+            loaded[spec] = versions.load(source, bundle, group_by)
         chosen = versions.choose(bundle, loaded[spec], options["split"])
         evaluation, milliseconds = measure(bundle, chosen)
         if rows:

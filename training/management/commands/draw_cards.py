@@ -65,6 +65,8 @@ class Command(BaseCommand):
             )
         draw: Draw = documents.draw if options["documents"] else cards.draw
         try:
+            if target is not None:
+                files.check(target)
             if sheet is not None:
                 columns = DOCUMENT_COLUMNS if options["documents"] else CARD_COLUMNS
                 self._sheet(sheet, draw, count, seed, columns)

@@ -20,7 +20,7 @@ from classifier.registry import GateRefused, RegistryError
 from classifier.runtimes import RuntimeFault
 from training.datasets.dataset import DatasetError
 from training.management import versions
-from training.management.environment import require_measuring
+from training.management.environment import require_graphs
 from training.management.tables import table
 from training.management.versions import refusal
 
@@ -66,19 +66,10 @@ class Command(BaseCommand):
             default="",
             help="how pictures are brought to the input's size, where the members differ in that",
         )
-        parser.add_argument(
-            "--dataset",
-            default="",
-            metavar="SOURCE",
-            help="what it is calibrated and measured on (default: what the first was trained on)",
+        versions.add_dataset(
+            parser, "what it is calibrated and measured on (default: what the first was trained on)"
         )
-        parser.add_argument("--group-by", default="", help="as the versions were trained with")
-        parser.add_argument(
-            "--images",
-            type=int,
-            metavar="N",
-            help="measure on so many test images, evenly chosen (default: all)",
-        )
+        versions.add_images(parser)
         parser.add_argument(
             "--name", default="", help="the registered model (default: that of the members)"
         )
@@ -88,11 +79,11 @@ class Command(BaseCommand):
         arguments.add_override(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_measuring()
+        require_graphs()
         from training.ensembles import EnsembleRefused
 
         by = arguments.user_named(options["by"])
-        versions.check_override(options)
+        versions.check_why(options, by)
         versions.check_images(options)
         try:
             order, parts = self._prepared(options)
@@ -112,17 +103,18 @@ class Command(BaseCommand):
 
         named = bundles_named(options["versions"])
         members = ensembles.members_of(named, options["weights"])
+        first = members[0].bundle
+        source, group_by = versions.trained_on(first, options["dataset"], options["group_by"])
         order = ensembles.Order(
             members=members,
             mean=Mean(options["mean"]),
             input=ensembles.input_of(members, options["interpolation"]),
             name=name_of(named, options["name"]),
-            title=options["title"] or members[0].bundle.manifest.title,
+            title=options["title"] or first.manifest.title,
             command=command_of(list(named), options),
+            group_by=group_by,
         )
         manifest.check(name=order.name, title=order.title)
-        first = members[0].bundle
-        source, group_by = versions.trained_on(first, options["dataset"], options["group_by"])
         dataset = versions.load(source, first, group_by, spec=order.input)
         manifests = {name: bundle.manifest.to_json() for name, bundle in named.items()}
         parts = unseen.parts(manifests, dataset, first.manifest.label_keys(), order.input)
@@ -226,7 +218,7 @@ def command_of(names: list[str], options: dict[str, Any]) -> str:
     """Return the words that make the ensemble again, without any folder of this machine."""
     words = ["python", "manage.py", "ensemble", *names]
     if options["weights"]:
-        words += ["--weights", *(f"{weight:g}" for weight in options["weights"])]
+        words += ["--weights", *(f"{weight:.12g}" for weight in options["weights"])]
     words += ["--mean", options["mean"]]
     for option in ("interpolation", "name"):
         if options[option]:
@@ -235,4 +227,6 @@ def command_of(names: list[str], options: dict[str, Any]) -> str:
         words += ["--images", str(options["images"])]
     if options["dataset"]:
         words += ["--dataset", Path(options["dataset"]).name]
+    if options["group_by"]:
+        words += ["--group-by", options["group_by"]]
     return shlex.join(words)

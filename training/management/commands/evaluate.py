@@ -35,20 +35,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "number", nargs="?", type=int, help="of the version (default: the active one)"
         )
-        parser.add_argument(
-            "--dataset",
-            default="",
-            metavar="SOURCE",
-            help="cifar10, a folder or zip of class folders, a .csv or .jsonl, snapshot:NAME "
+        versions.add_dataset(
+            parser,
+            "cifar10, a folder or zip of class folders, a .csv or .jsonl, snapshot:NAME "
             "(default: what the version was trained on)",
         )
-        parser.add_argument(
-            "--split",
-            choices=versions.SPLITS,
-            default="test",
-            help="which images; `all` takes a data set that no version was trained on whole",
-        )
-        parser.add_argument("--group-by", default="", help="as the version was trained with")
+        versions.add_split(parser)
         parser.add_argument(
             "--some-labels",
             action="store_true",
@@ -87,8 +79,8 @@ class Command(BaseCommand):
                 check_page(options["output"])
             if options["predictions"]:
                 check_file(options["predictions"], ".csv", "--predictions")
-            source = options["dataset"] or str(bundle.manifest.dataset.get("name", ""))
-            dataset = versions.load(source, bundle, options["group_by"])
+            source, group_by = versions.trained_on(bundle, options["dataset"], options["group_by"])
+            dataset = versions.load(source, bundle, group_by)
             chosen = versions.choose(
                 bundle, dataset, options["split"], some_labels=options["some_labels"]
             )

@@ -18,7 +18,7 @@ from training import outputs
 from training.conversion.formats import FILES, Bits, ConversionRefused, Format
 from training.datasets.dataset import DatasetError
 from training.management import versions
-from training.management.environment import require_keras, require_measuring
+from training.management.environment import require_graphs, require_keras
 from training.management.tables import table
 from training.management.versions import refusal
 from training.outputs import OutputRefused
@@ -26,6 +26,10 @@ from training.outputs import OutputRefused
 if TYPE_CHECKING:
     from training.conversion.exporting import Compared, Order
     from training.parts import Parts
+
+
+# One picture of fewer is more than the half point that the activation gate forgives.
+FEWEST_REGISTERED = 200
 
 
 class Command(BaseCommand):
@@ -55,19 +59,10 @@ class Command(BaseCommand):
             metavar="FOLDER",
             help="a new or empty folder (default: one named after version and format, here)",
         )
-        parser.add_argument(
-            "--dataset",
-            default="",
-            metavar="SOURCE",
-            help="what it is measured on (default: what the version was trained on)",
+        versions.add_dataset(
+            parser, "what it is measured on (default: what the version was trained on)"
         )
-        parser.add_argument("--group-by", default="", help="as the version was trained with")
-        parser.add_argument(
-            "--images",
-            type=int,
-            metavar="N",
-            help="measure on so many test images, evenly chosen (default: all)",
-        )
+        versions.add_images(parser)
         parser.add_argument(
             "--unmeasured",
             action="store_true",
@@ -85,13 +80,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         check(options)
         if options["format"] == Format.ONNX:
-            require_measuring()
+            require_graphs()
         else:
             require_keras()
         from training.conversion import exporting
 
         by = arguments.user_named(options["by"])
-        versions.check_override(options)
+        versions.check_why(options, by)
         try:
             order = order_of(options)
             folder = options["output"] or default_folder(order)
@@ -150,6 +145,7 @@ def check(options: dict[str, Any]) -> None:
     """Raise CommandError for options that contradict each other."""
     versions.check_images(options)
     if not options["unmeasured"]:
+        _check_enough(options)
         return
     measuring = {"--dataset": options["dataset"], "--images": options["images"]}
     registering = {"--register": options["register"], "--activate": options["activate"]}
@@ -158,6 +154,17 @@ def check(options: dict[str, Any]) -> None:
     if options["quantize"] == Bits.INT8:
         raise refusal(
             "int8 needs pictures to see its ranges on. Expected a data set. Received: --unmeasured"
+        )
+
+
+def _check_enough(options: dict[str, Any]) -> None:
+    """Raise CommandError where the gate could not tell what quantising cost."""
+    registers = options["register"] or options["activate"]
+    if registers and options["images"] is not None and options["images"] < FEWEST_REGISTERED:
+        raise refusal(
+            f"Expected --images of at least {FEWEST_REGISTERED} with --register and --activate: of "
+            "fewer the activation gate cannot tell what quantising cost. "
+            f"Received: {options['images']}"
         )
 
 

@@ -15,11 +15,12 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.imaging import InputSpec
-from training import architectures, orders
+from training import architectures, loading, orders
 from training.datasets.dataset import Dataset, DatasetError
 from training.management import tables
 from training.management.commands.train import INTERRUPTED, Scanned, sigterm_as_interrupt
 from training.management.environment import require_keras
+from training.management.exporting import require_exporting
 from training.recipes import recipe as recipes
 from training.recipes.recipe import BadSetting, Settings
 from training.runs import RunError
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from training.architecture_search.series import Measure, Search
 
 SETTINGS_OF = "transfer"  # the recipe whose settings suit any photo
+# Settings that would make no difference, or the budgets unlike.
+DECIDED = {
+    **dict.fromkeys(("epochs", "head_epochs", "patience", "small_epochs"), "see --epochs"),
+    "validation": "see --measured",
+    "views": "each picture is looked at once",
+}
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -68,6 +75,7 @@ class Command(BaseCommand):
         if options["list"]:
             self.stdout.write(architecture_list())
             return
+        require_exporting()
         with as_command_errors():
             if options["one"]:
                 measure_one(self, options["one"])
@@ -243,8 +251,8 @@ def settings_of(items: list[str]) -> Settings:
         key, separator, value = item.partition("=")
         if not separator:
             raise BadSetting(f"Expected --set KEY=VALUE. Received: {item}")
-        if key in ("epochs", "head_epochs", "patience", "small_epochs"):
-            raise BadSetting(f"A search decides {key} itself: see --epochs. Received: {item}")
+        if key in DECIDED:
+            raise BadSetting(f"A search decides {key} itself: {DECIDED[key]}. Received: {item}")
         changes[key] = value
     return recipes.find(SETTINGS_OF).settings.changed(changes)
 
@@ -252,7 +260,7 @@ def settings_of(items: list[str]) -> Settings:
 def load(source: Source, spec: InputSpec, scanned: Scanned) -> Dataset:
     """Return the data set as a candidate sees it. Raises DatasetError."""
     recipe = dataclasses.replace(recipes.find(SETTINGS_OF), dataset=source.name, input=spec)
-    return orders.load(recipe, source.group_by, source.max_bad, scanned)
+    return loading.load(recipe, source.group_by, source.max_bad, scanned)
 
 
 def measure_one(command: BaseCommand, folder: Path) -> None:

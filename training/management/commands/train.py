@@ -21,8 +21,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from classifier.management import arguments
 from training import architectures, orders, sessions
-from training.management import folds
+from training.management import folds, versions
 from training.management.environment import require_keras
+from training.management.exporting import require_exporting
 from training.orders import Order, Session, SessionError
 from training.recipes import recipe as recipes
 
@@ -46,6 +47,12 @@ class Command(BaseCommand):
         parser.add_argument("recipe", nargs="?", help=f"one of: {', '.join(recipes.names())}")
         parser.add_argument("--list", action="store_true", help="show what each recipe is for")
         add_choices(parser)
+        parser.add_argument(
+            "--name",
+            help="the registered model that the result is a version of (default: the recipe's, or "
+            "the data set's name)",
+        )
+        parser.add_argument("--title", help="the words people read for it")
         parser.add_argument("--output", type=Path, help="the run's folder (default: a new one)")
         parser.add_argument(
             "--resume",
@@ -85,8 +92,7 @@ class Command(BaseCommand):
         if not options["recipe"]:
             sentence = f"Expected a recipe: {', '.join(recipes.names())}. Received: none"
             raise CommandError(sentence, returncode=2)
-        if options["override_gate"] and not options["reason"].strip():
-            raise CommandError("Expected --reason with --override-gate.", returncode=2)
+        versions.check_why(options, None)
         require_keras()
         with as_command_errors(options["recipe"]) as stoppable:
             if options["folds"] is not None and not self._cross_validated(options):
@@ -103,6 +109,7 @@ class Command(BaseCommand):
                 "Expected --folds without --resume and --devices: the same command goes on by "
                 "itself, a fold after the other."
             )
+        require_exporting()
         registers = options["register"] or options["activate"]
         order = order_of(options, register=registers)
         folds.cross_validate(self, order, options["folds"], scanned=Scanned(self))
@@ -194,12 +201,6 @@ def add_choices(parser: ArgumentParser) -> None:
         "snapshot:NAME (default: the recipe's own)",
     )
     parser.add_argument(
-        "--name",
-        help="the registered model that the result is a version of (default: the recipe's, or "
-        "the data set's name)",
-    )
-    parser.add_argument("--title", help="the words people read for it")
-    parser.add_argument(
         "--weights",
         metavar="imagenet|PATH|none",
         help="what a transfer recipe starts from: Keras' own download, a file, random weights",
@@ -244,8 +245,8 @@ def order_of(options: dict[str, Any], *, register: bool = False) -> Order:
         recipe=options["recipe"],
         architecture=options["architecture"],
         dataset=options["dataset"],
-        name=options["name"],
-        title=options["title"],
+        name=options.get("name"),
+        title=options.get("title"),
         weights=options["weights"],
         group_by=options["group_by"],
         max_bad=options["max_bad"],

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import keras
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from keras.src.applications import convnext, efficientnet_v2, resnet
+from keras.src.applications import convnext, efficientnet_v2, resnet, vgg16
 from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
@@ -44,7 +44,7 @@ BACKBONES = {
     "vgg16": 14_722_959,
 }
 MOST_REPEATS, THINNER = 2, 4  # of a block, and its width, in all tests but one
-DEEP = ("convnext_tiny", "efficientnet_v2_b0", "resnet152", "resnet50")
+LARGE = ("convnext_tiny", "efficientnet_v2_b0", "resnet152", "resnet50", "vgg16")
 SIDE, LABELS, TEMPERATURE = 64, 3, 1.7
 PERIOD = 997  # of large kernels, a prime: files of them are compressed in no time
 # Those that Keras gives no scaling of their own; its function for it works in place.
@@ -108,7 +108,12 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def _make_small(patch: pytest.MonkeyPatch) -> None:
-    """Let the deep ones, Keras' own and ours, have few and thin blocks, which show all they do."""
+    """Let the large ones, Keras' own and ours, have few and thin blocks, which show all they do."""
+
+    def thinner(filters: int, *arguments: Any, **options: Any) -> layers.Layer:
+        return layers.Conv2D(filters // THINNER, *arguments, **options)
+
+    patch.setattr(vgg16, "layers", SimpleNamespace(**vars(layers) | {"Conv2D": thinner}))
     blocks = resnet.stack_residual_blocks_v1
 
     def fewer(x: Any, filters: int, count: int, **options: Any) -> Any:
@@ -177,8 +182,8 @@ def test_every_backbone_is_tested_here() -> None:
     assert found == set(BACKBONES)
 
 
-@pytest.mark.parametrize("name", DEEP)
-def test_it_is_built_in_all_its_depth(name: str) -> None:
+@pytest.mark.parametrize("name", LARGE)
+def test_it_is_built_in_all_its_depth_and_width(name: str) -> None:
     module = importlib.import_module(f"training.architectures.{name}")
     network = module.build(LABELS, height=SIDE, width=SIDE, dense=16)
     assert network.count_params() == BACKBONES[name]
@@ -186,7 +191,7 @@ def test_it_is_built_in_all_its_depth(name: str) -> None:
 
 
 def test_it_starts_from_what_keras_downloads_and_computes_the_same(case: Case) -> None:
-    assert case.name in DEEP or case.network.count_params() == BACKBONES[case.name]
+    assert case.name in LARGE or case.network.count_params() == BACKBONES[case.name]
     (asked,) = case.asked
     assert asked.endswith(("_notop.h5", "_no_top.h5", "_no_top_v2.h5"))
     _check_weights(case)

@@ -23,6 +23,7 @@ from classifier.activations import Activation, GatePolicy, PolicyChange
 from classifier.bundles import Bundle, Manifest
 from classifier.comparing_rows import GoldenAnswer, GoldenPicture, GoldenRun, GoldenSet
 from classifier.identifiers import uuid7
+from classifier.lineage import lineage_of
 from classifier.reviewing_rows import (
     Correction,
     CorrectionQuerySet,
@@ -215,6 +216,22 @@ class ModelVersion(models.Model):
         """The share of right answers on the test split, between 0 and 1, if it was measured."""
         accuracy = self.manifest.get("metrics", {}).get("test", {}).get("accuracy")
         return None if accuracy is None else float(accuracy)
+
+    @property
+    def test_images(self) -> int | None:
+        """How many pictures the test accuracy is of, if that was measured."""
+        images = self.manifest.get("metrics", {}).get("test", {}).get("images")
+        return None if images is None else int(images)
+
+    @property
+    def network(self) -> str:
+        """The architecture, and what was made of it without training: `cifar10_strong, int8`."""
+        lineage = lineage_of(self.manifest)
+        if lineage is None:
+            return self.architecture
+        if lineage.is_ensemble:
+            return f"{self.architecture} of {len(lineage.of)}"
+        return f"{self.architecture}, {lineage.made}"
 
 
 def active_digests() -> frozenset[str]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy.typing as npt
 import onnx
 
 from classifier import bundles, golden, imaging
-from classifier.bundles import Bundle, Description
+from classifier.bundles import Bundle, Description, Role
 from classifier.imaging import InputSpec
 from classifier.measured import AcceptanceRule
 from classifier.runtimes.base import Probabilities
@@ -32,6 +34,7 @@ from training.reports import words
 
 REPORT = "report"
 SERVED = "model.onnx"
+_WARMING, _TIMED = 10, 100  # pictures
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Derived:
         title: of its report and model card; `command`: what makes it again.
         summary: what it is, in a sentence or two; `facts`: more of that, without a full stop.
         own: paragraphs for the model card, in Markdown.
+        of: the bundles that it was made of; it is timed in turn with them.
     """
 
     description: Description
@@ -52,6 +56,7 @@ class Derived:
     summary: str
     facts: Sequence[str]
     own: str = ""
+    of: Sequence[Bundle] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def finish(root: Path, derived: Derived, parts: Parts, measured: Measured) -> Ma
     """
     sizes = {path.name: path.stat().st_size for path in root.iterdir() if path.is_file()}
     described = _with_figures(derived.description, measured, parts, sizes)
+    described = _with_metrics(described, core=core_milliseconds(root, derived.of, parts))
     reports.write(root / REPORT, _report(derived, described, measured, sizes))
     bundle = bundles.write(root, described)
     with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
@@ -96,6 +102,28 @@ def measure(
     rule = kept.rule if kept else AcceptanceRule()
     keys = bundle.manifest.label_keys()
     return measuring.measure(root / SERVED, parts.validation, parts.test, keys, rule, tested=tested)
+
+
+def core_milliseconds(root: Path, of: Sequence[Bundle], parts: Parts) -> dict[str, Any]:
+    """Return the median of a core's time for one test picture: `own`, and `of` others by digest.
+
+    All compute each picture in turn, and what counts is the time that this thread computes, not
+    the clock's: however busy the machine is, the figures stay comparable with one another. The
+    bundles take the same pictures as the graph in root.
+    """
+    files = {"": root / SERVED} | {each.digest: each.file(Role.SERVE) for each in of}
+    times: dict[str, list[float]] = {name: [] for name in files}
+    with ExitStack() as opened:
+        runtimes = {
+            name: opened.enter_context(OnnxRuntime(path, threads=1)) for name, path in files.items()
+        }
+        for image in np.ascontiguousarray(parts.test.images[: _WARMING + _TIMED]):
+            for name, runtime in runtimes.items():
+                started = time.thread_time()
+                runtime.predict(image[None])
+                times[name].append((time.thread_time() - started) * 1000)
+    medians = {name: float(np.median(each[_WARMING:] or each)) for name, each in times.items()}
+    return {"own": medians.pop(""), "of": medians}
 
 
 def draw_golden(spec: InputSpec) -> dict[str, tuple[str, bytes, Images]]:
@@ -143,6 +171,10 @@ def _with_figures(
         acceptance=measured.acceptance,
         libraries=surroundings.library_versions() | {"onnx": onnx.__version__},
     )
+
+
+def _with_metrics(description: Description, **more: Any) -> Description:
+    return dataclasses.replace(description, metrics={**description.metrics, **more})
 
 
 def _counts(parts: Parts) -> dict[str, int]:

@@ -22,6 +22,7 @@ from classifier.bundles import Bundle, Description, Role
 from classifier.heads import Head
 from classifier.imaging import InputSpec, Interpolation
 from classifier.lineage import Lineage, Made, Mean, Parent
+from classifier.runtimes.base import Probabilities
 from classifier.runtimes.onnx import OnnxRuntime
 from training import calibration, derived, evaluation, merging
 from training.datasets.dataset import Images
@@ -73,12 +74,30 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """What a member is worth by itself, on the pictures that its ensemble is calibrated on."""
+
+    name: str
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Averages:
-    """What each kind of average is worth on validation: its loss in nats, its accuracy."""
+    """What each kind of average is worth on validation: its loss in nats, its accuracy.
+
+    `alone` says that of each member, in their order.
+    """
 
     temperature: Mapping[Mean, float]
     loss: Mapping[Mean, float]
     accuracy: Mapping[Mean, float]
+    alone: tuple[Alone, ...]
+
+    def as_good_alone(self, mean: Mean) -> Alone | None:
+        """Return the most accurate member, if this average is right no more often than it."""
+        best = max(self.alone, key=lambda each: each.accuracy)
+        return best if best.accuracy >= self.accuracy[mean] else None
 
 
 def members_of(named: Mapping[str, Bundle], weights: Sequence[float] = ()) -> tuple[Member, ...]:
@@ -128,7 +147,8 @@ def make(
 ) -> derived.Made:
     """Write the ensemble's bundle into the folder root; return it, proven.
 
-    `told` hears what both kinds of average are worth on validation, before the chosen one is made.
+    `told` hears what the members and both kinds of average are worth on validation, before the
+    chosen one is made.
 
     Raises:
         EnsembleRefused: the graphs cannot stand side by side.
@@ -217,10 +237,19 @@ def _averages(order: Order, parts: Parts) -> Averages:
         probabilities = calibration.softmax(logits, temperature[mean])
         loss[mean] = calibration.cross_entropy(probabilities, labels)
         accuracy[mean] = float((logits.argmax(axis=1) == labels).mean())
-    return Averages(temperature, loss, accuracy)
+    alone = tuple(
+        _alone(member.name, answered, labels)
+        for member, answered in zip(order.members, answers, strict=True)
+    )
+    return Averages(temperature, loss, accuracy, alone)
 
 
-def _answers(member: Member, parts: Parts) -> npt.NDArray[np.float32]:
+def _alone(name: str, answered: Probabilities, labels: npt.NDArray[np.int64]) -> Alone:
+    loss = calibration.cross_entropy(answered, labels)
+    return Alone(name, loss, float((answered.argmax(axis=1) == labels).mean()))
+
+
+def _answers(member: Member, parts: Parts) -> Probabilities:
     with OnnxRuntime(member.bundle.file(Role.SERVE), threads=1) as runtime:
         return evaluation.predict(runtime, parts.validation.images)
 
@@ -304,6 +333,7 @@ def _derived(order: Order, parts: Parts, temperature: float) -> Derived:
         ),
         facts=[f"Temperature {temperature:.3f}, fitted on validation for the average"],
         own="\n\n".join([_table(order.members), _about_explanations(order.members)]),
+        of=[member.bundle for member in order.members],
     )
 
 

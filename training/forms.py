@@ -83,7 +83,8 @@ class StartForm(forms.Form):
     architecture = forms.ChoiceField(
         label="Network",
         required=False,
-        help_text="What learns. The recipe's settings stay what they are, whichever it is.",
+        help_text="What learns. The recipe's settings stay what they are, whichever it is. In "
+        "brackets: how many million parameters it has. More mostly cost more time.",
     )
     seed = forms.IntegerField(
         min_value=0,
@@ -249,7 +250,7 @@ def data_choices(recipe: Recipe) -> list[tuple[str, Any]]:
     choices: list[tuple[str, Any]] = []
     if recipe.dataset:
         missing = "" if recipe_words.is_here(recipe, root) else " (not on this machine)"
-        choices.append(("", f"The recipe's own: {recipe.dataset}{missing}"))
+        choices.append(("", f"Recipe's own: {recipe.dataset}{missing}"))
     else:
         choices.append(("", "Choose the data"))
     snapshots_made = DatasetSnapshot.objects.select_related("model")[:MOST_SNAPSHOTS]
@@ -265,10 +266,10 @@ def data_choices(recipe: Recipe) -> list[tuple[str, Any]]:
 
 
 def network_choices(recipe: Recipe) -> list[tuple[str, Any]]:
-    """Return the recipe's own network, and which others suit it."""
+    """Return the recipe's own network, and which others suit it, with how large each is."""
     others = [name for name in recipe_words.networks(recipe) if name != recipe.architecture]
-    own = ("", f"The recipe's own: {recipe.architecture}")
-    return [own, *((name, name) for name in others)]
+    own = ("", f"Recipe's own: {recipe_words.sized(recipe.architecture)}")
+    return [own, *((name, recipe_words.sized(name)) for name in others)]
 
 
 def setting_field(recipe: Recipe, name: str, words: str) -> forms.Field:

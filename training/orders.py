@@ -395,6 +395,19 @@ def _model_of(order: Order, recipe: Recipe, dataset: Dataset) -> tuple[str, str]
     return name, (dataset.name if name == slug(dataset.name) else name).replace("_", " ")
 
 
+def title_of(base: Recipe, plan: RunPlan, dataset: Dataset) -> str:
+    """Return what is trained in words: a recipe's title is about its own data and network."""
+    if (plan.dataset, plan.architecture) == (base.dataset, base.architecture):
+        return base.title
+    network = "" if plan.architecture == base.architecture else f" with {plan.architecture}"
+    return f"{dataset.name.replace('_', ' ')}, {base.name}{network}"
+
+
+def data_of(plan: RunPlan, dataset: Dataset) -> str:
+    """Return a data set's name, and the beginning of the digest that says which one it was."""
+    return f"{dataset.name}, SHA-256 {plan.dataset_digest[:16]}..."
+
+
 def slug(words: str) -> str:
     """Return words as a registered model may be called."""
     found = "-".join(re.findall(r"[a-z0-9]+", words.lower()))[:LONGEST_NAME].strip("-")

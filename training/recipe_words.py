@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Sequence
@@ -97,6 +99,23 @@ def networks(recipe: Recipe) -> list[str]:
         return sorted(architectures.PRETRAINED)
     small = recipe.input is None
     return [name for name in architectures.names() if small or not name.startswith(cifar10.NAME)]
+
+
+@functools.cache
+def sized(network: str) -> str:
+    """Return a network's name with the parameters, in millions, that its docstring gives, if any.
+
+    Read from the source: to import it would import Keras.
+    """
+    spec = importlib.util.find_spec(f"{architectures.__name__}.{network}")
+    if spec is None or spec.origin is None:
+        return network
+    words = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    found = re.search(r"([0-9][0-9.,]*)( M)?\s+parameters", words)
+    if found is None:
+        return network
+    count = float(found[1].replace(",", "")) / (1 if found[2] else 1e6)
+    return f"{network} ({count:.1f} M)"
 
 
 def is_here(recipe: Recipe, root: Path) -> bool:

@@ -91,11 +91,14 @@ class Tuning:
 
     Attributes:
         base: the recipe as it was asked for, with its own data and weights.
+        title, data: what is trained and the data set, in words.
         notes: sentences that a person should read before it runs.
     """
 
     request: Request
     base: Recipe
+    title: str
+    data: str
     plan: RunPlan
     subject: Subject
     name: str
@@ -127,9 +130,12 @@ def prepared(request: Request, *, scanned: Scanned = lambda done, total: None) -
             name = request.study or _study_name(plan, dataset)
             folder = Path(django_settings.RUNS_ROOT) / FOLDER / _file_name(name)
             folder.mkdir(parents=True, exist_ok=True)
+        base = recipes.find(plan.recipe)
         yield Tuning(
             request,
-            recipes.find(plan.recipe),
+            base,
+            orders.title_of(base, plan, dataset),
+            orders.data_of(plan, dataset),
             plan,
             subject,
             name,
@@ -196,7 +202,7 @@ def write_recipe(tuning: Tuning, found: Found) -> Path:
     recipe = dataclasses.replace(
         changed,
         name=name,
-        title=f"{tuning.base.title}, tuned",
+        title=f"{tuning.title}, tuned",
         settings=settings,
         dataset=data,
         group_by=tuning.plan.group_by if data else "",  # it is about the names of its own files
@@ -276,9 +282,14 @@ def _subject(request: Request, plan: RunPlan, dataset: Dataset) -> Subject:
 
 
 def _fewer(train: Split, images: int) -> Split:
-    """Return about so many pictures, as many of each label as there are or may be."""
+    """Return about so many pictures, as many of each label as there are or may be.
+
+    Raises BadSetting for fewer than one of each.
+    """
     labels = len(set(train.labels.tolist()))
-    return train if images >= len(train) else loading.few(train, max(1, images // labels))
+    if images < labels:
+        raise BadSetting(f"Expected --images of at least {labels}, one a class. Received: {images}")
+    return train if images >= len(train) else loading.few(train, images // labels)
 
 
 def _study_name(plan: RunPlan, dataset: Dataset) -> str:
@@ -350,7 +361,8 @@ def _found(tuning: Tuning, study: Any) -> Found:
     ground = trials.ground(subject.recipe, subject.settings)
     return Found(
         study=tuning.name,
-        title=tuning.base.title,
+        title=tuning.title,
+        data=tuning.data,
         space=subject.space,
         values={name: ground.value(name) for name in subject.space},
         tried=search.every(study),

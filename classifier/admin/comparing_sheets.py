@@ -345,7 +345,7 @@ def _facts(versions: Sequence[ModelVersion]) -> Iterator[Row]:
         yield Row("Parameters", cells)
     sides = [f"{each['input']['width']} × {each['input']['height']}" for each in found]  # noqa: RUF001
     yield Row("Pictures as it sees them", tuple(Cell(side) for side in sides))
-    yield Row("Architecture", tuple(Cell(version.architecture) for version in versions))
+    yield Row("Architecture", tuple(Cell(version.network) for version in versions))
 
 
 def _milliseconds(times: Sequence[float | None], ratios: Sequence[float | None]) -> Iterator[Cell]:

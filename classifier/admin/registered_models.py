@@ -125,7 +125,7 @@ class RegisteredModelAdmin(ModelAdmin[RegisteredModel]):
         version = obj.active_version
         if version is None:
             return badge("nothing serves", "warning")
-        label = f"v{version.number} ({version.architecture})"
+        label = f"v{version.number} ({version.network})"
         page = link(label, "admin:classifier_modelversion_change", version.pk)
         if not version.serving_error:
             return page

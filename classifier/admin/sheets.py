@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from classifier.lineage import lineage_of
-
 UNKNOWN = "\N{EN DASH}"
 SPLITS = ("test", "validation", "train")
 NAMES = {
@@ -28,6 +26,7 @@ SHARES = {"accuracy", "ece", "precision", "recall", "f1"}
 LOSSES = {"loss", "ece"}
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 PICTURE_TITLES = {"curves": "Training curves", "confusion_matrix": "Confusion matrix"}
+CHARTS = {*PICTURE_TITLES, "reliability"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Picture:
+    """A picture of a report; a chart that was drawn for white paper may be shown on dark."""
+
     title: str
     path: str
+    is_chart: bool
 
 
 def number(key: str, value: object) -> str:
@@ -109,8 +111,16 @@ def pairs(mapping: object) -> list[tuple[str, str]]:
 
 def _text(value: object) -> str:
     """Return a fact as text; six digits tell all that a measured number knows."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {text}" for key, text in pairs(value)) or UNKNOWN
+    if isinstance(value, list | tuple):
+        return ("; " if any(isinstance(each, Mapping) for each in value) else ", ").join(
+            _text(each) for each in value
+        ) or UNKNOWN
     return UNKNOWN if value in (None, "") else str(value)
 
 
@@ -119,8 +129,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     recipe = _mapping(manifest.get("recipe"))
     calibration = {"temperature": manifest.get("temperature"), **_levels(manifest)}
     sections = [
-        ("Made of other versions", _lineage(manifest)),
-        ("Recipe", pairs({key: recipe[key] for key in recipe if key != "settings"})),
+        ("Recipe", pairs(_recipe(recipe))),
         ("Settings", pairs(recipe.get("settings"))),
         ("Dataset", pairs(manifest.get("dataset"))),
         ("Input", pairs(manifest.get("input"))),
@@ -133,24 +142,28 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     return [(heading, rows) for heading, rows in sections if rows]
 
 
-def _lineage(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return of which versions it was made, and what that cost; nothing for a trained one."""
-    lineage = lineage_of(manifest)
-    if lineage is None:
-        return []
-    shares = lineage.is_ensemble
-    rows = [("made", f"{lineage.made}, of {lineage.mean}" if lineage.mean else str(lineage.made))]
-    rows += [
-        (
-            f"{each.model} ({each.architecture})",
-            f"bundle {each.digest[:12]}" + (f", weight {each.weight:.3g}" if shares else ""),
-        )
-        for each in lineage.of
-    ]
-    if (cost := lineage.cost) is not None:
-        before, after = f"{cost.right_before:,}", f"{cost.right_after:,}"
-        rows.append(("right before, and now", f"{before}, {after} of {cost.images:,} test images"))
+def _recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without its settings; what is kept for programs in words."""
+    words = {"cuts": ("held out", _cut), "refreshed": ("made anew from", _edition)}
+    rows: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if key in words and isinstance(value, list):
+            title, say = words[key]
+            rows[title] = "; ".join(say(_mapping(each)) for each in value)
+        elif key != "settings":
+            rows[key] = value
     return rows
+
+
+def _cut(cut: Mapping[str, Any]) -> str:
+    held_out = f"{number('images', cut.get('validation'))} images for validation"
+    return f"{held_out}, as a smoke run does" if cut.get("smoke") else held_out
+
+
+def _edition(edition: Mapping[str, Any]) -> str:
+    made = str(edition.get("created", ""))[:10]
+    bundle = f"bundle {str(edition.get('bundle', ''))[:12]}"
+    return f"{bundle} of {made}" if made else bundle
 
 
 def pictures(paths: Iterable[str]) -> list[Picture]:
@@ -158,7 +171,10 @@ def pictures(paths: Iterable[str]) -> list[Picture]:
     found = [PurePosixPath(path) for path in paths if path.lower().endswith(PICTURES)]
     known = list(PICTURE_TITLES)
     found.sort(key=lambda p: (known.index(p.stem) if p.stem in known else len(known), p.name))
-    return [Picture(PICTURE_TITLES.get(path.stem, name(path.stem)), str(path)) for path in found]
+    return [
+        Picture(PICTURE_TITLES.get(path.stem, name(path.stem)), str(path), path.stem in CHARTS)
+        for path in found
+    ]
 
 
 def side_by_side(now: Mapping[str, Any] | None, then: Mapping[str, Any]) -> list[Difference]:

@@ -22,6 +22,7 @@ from classifier import gate, registry
 from classifier.admin import comparing, sheets
 from classifier.admin.asking import asks
 from classifier.admin.base import ReadOnlyAdmin, badge, moment, person
+from classifier.admin.made_of import made_of
 from classifier.admin.switching import Switch, confirm
 from classifier.bundles import BundleError
 from classifier.comparing import chosen
@@ -63,7 +64,7 @@ class ArchivedFilter(admin.SimpleListFilter):
 class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
     change_form_template = "admin/classifier/modelversion/change_form.html"
     actions = ("compare", "activate", "archive", "unarchive")
-    list_display = ("version", "state", "architecture", "accuracy", "registered")
+    list_display = ("version", "state", "network", "accuracy", "registered")
     list_filter = ("model", ArchivedFilter, "architecture")
     list_select_related = ("model",)
     fields = ("number",)
@@ -88,9 +89,14 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
             return ""
         return format_html("{} {}", badge("archived", "quiet"), moment(obj.archived_at))
 
+    @admin.display(description="architecture", ordering="architecture")
+    def network(self, obj: ModelVersion) -> str:
+        return obj.network
+
     @admin.display(description="test accuracy", ordering="manifest__metrics__test__accuracy")
     def accuracy(self, obj: ModelVersion) -> str:
-        return sheets.number("accuracy", obj.test_accuracy)
+        share = sheets.number("accuracy", obj.test_accuracy)
+        return share if obj.test_images is None else f"{share} of {obj.test_images:,}"
 
     @admin.display(description="registered (UTC)", ordering="registered_at")
     def registered(self, obj: ModelVersion) -> SafeString | str:
@@ -254,6 +260,7 @@ def _sheet(version: ModelVersion) -> dict[str, Any]:
         "metrics": sheets.metrics(manifest),
         "per_class": sheets.per_class(manifest),
         "pictures": sheets.pictures(_report(manifest)),
+        "made_of": made_of(version),
         "facts": sheets.facts(manifest),
         "files": manifest["files"],
         "model_card": _model_card(version),

@@ -216,6 +216,25 @@ def test_the_time_may_be_so_many_times_that_of_the_active_version() -> None:
     assert "2.4 times as long; at most 2 times" in sentence
 
 
+def test_what_was_timed_in_turn_counts_before_what_was_recorded_elsewhere() -> None:
+    recorded = {"test": {}, "milliseconds": {"median": 29.7}}
+    active = version(recipe={"origin": {"processor": "Another"}})
+    active.bundle_digest = BEFORE.digest
+    core = {"own": 2.5, "of": {BEFORE.digest: 10.0}}
+    made = version(2, metrics=recorded | {"core": core})
+
+    outcome, sentence = found(made, active, most_times_slower=1.0)
+    assert outcome is Outcome.PASS
+    assert "2.5 ms of a core's time for one picture against 10.0 ms" in sentence
+    assert "timed in turn: 0.2 times as long" in sentence
+    outcome, sentence = found(active, made, most_times_slower=3.0)
+    assert outcome is Outcome.FAIL
+    assert "4.0 times as long; at most 3 times" in sentence
+    other = version(3)
+    assert "5.9 times as long" in found(made, other, most_times_slower=9.0)[1]
+    assert "each as recorded when it was made" in found(made, other, most_times_slower=9.0)[1]
+
+
 def test_times_of_different_machines_are_not_compared() -> None:
     elsewhere = {"origin": {"processor": "Another", "cores": 8}}
     outcome, sentence = found(version(2, recipe=elsewhere), version(), most_times_slower=2.0)

@@ -113,8 +113,12 @@ def test_list_models_shows_a_table(versions: list[ModelVersion]) -> None:
     lines = say("list_models").splitlines()
 
     assert lines[0].split()[:3] == ["MODEL", "VERSION", "STATE"]
-    assert lines[1].startswith("colours (default)  v2       -, cannot serve  mean_colour   95.00%")
-    assert lines[2].startswith("colours (default)  v1       active           mean_colour   95.00%")
+    assert lines[1].startswith(
+        "colours (default)  v2       -, cannot serve  mean_colour   95.00%         100 "
+    )
+    assert lines[2].startswith(
+        "colours (default)  v1       active           mean_colour   95.00%         100 "
+    )
     assert versions[0].bundle_digest[:12] in lines[2]
 
 

@@ -27,6 +27,8 @@ from training.models import TrainingRequest
 from training.recipes.recipe import Recipe
 from training.requests import RequestRefused
 
+_WEIGHTS = {"": "the recipe's own", "none": "none: start at random"}
+
 
 @admin.register(TrainingRequest)
 class TrainingRequestAdmin(ReadOnlyAdmin[TrainingRequest]):
@@ -221,7 +223,10 @@ def _facts(wish: TrainingRequest) -> tuple[tuple[str, str], ...]:
         "recipe": wish.recipe,
         "data": wish.dataset or "the recipe's own",
         "model": wish.model_name or "the recipe's, or that of the data",
+        **({"title": wish.title} if wish.title else {}),
         "network": wish.architecture or "the recipe's own",
+        "weights": _WEIGHTS.get(wish.weights, wish.weights),
+        **({"group by": wish.group_by} if wish.group_by else {}),
         "seed": wish.seed,
         "smoke run": "yes" if wish.smoke else "no",
         "register the result": "yes" if wish.register else "no",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -64,9 +67,7 @@ def find(name: str) -> Architecture:
     Raises:
         SearchError: naming those there are.
     """
-    known = architectures.names()
-    if name not in known:
-        raise SearchError(f"Expected one of the architectures {', '.join(known)}. Received: {name}")
+    check_name(name)
     module = importlib.import_module(f"training.architectures.{name}")
     options = {
         option: parameter.default
@@ -75,12 +76,30 @@ def find(name: str) -> Architecture:
     }
     return Architecture(
         name=name,
-        about=" ".join((module.__doc__ or "").partition("\n\n")[0].split()),
+        about=_first_paragraph(module.__doc__),
         module=module,
         options=options,
         pretrained="weights" in _parameters(module, "prepare"),
         freezes=hasattr(module, "freeze"),
     )
+
+
+def check_name(name: str) -> None:
+    """Raise SearchError, naming those there are, for no architecture. Keras is not imported."""
+    known = architectures.names()
+    if name not in known:
+        raise SearchError(f"Expected one of the architectures {', '.join(known)}. Received: {name}")
+
+
+def about(name: str) -> str:
+    """Return what an architecture is, as `find` does, read from its file: without Keras."""
+    spec = importlib.util.find_spec(f"training.architectures.{name}")
+    path = spec.origin if spec else None
+    return _first_paragraph(ast.get_docstring(ast.parse(Path(path).read_text())) if path else "")
+
+
+def _first_paragraph(docstring: str | None) -> str:
+    return " ".join((docstring or "").partition("\n\n")[0].split())
 
 
 def _parameters(module: ModuleType, function: str) -> Mapping[str, inspect.Parameter]:

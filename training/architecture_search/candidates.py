@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from training.architecture_search.architectures import Architecture, Option, SearchError, find
+from training.architecture_search.architectures import (
+    Architecture,
+    Option,
+    SearchError,
+    check_name,
+    find,
+)
 from training.architectures import names
 
 Learns = Literal["head", "tuned", "all"]
@@ -114,6 +120,7 @@ def planned(
     Raises:
         SearchError: an architecture, option or size that is none, weights for what is not there.
     """
+    check_names(backbones)
     named = [_parsed(word, sizes) for word in backbones]
     chosen = _weights([each.label for each in named], weights)
     asked: tuple[tuple[bool, Learns], ...] = (frozen, "head"), (tuned or not frozen, "tuned")
@@ -125,6 +132,16 @@ def planned(
         for candidate in _of(each, size, chosen[each.label], learnt)
     ]
     return [candidate for at, candidate in enumerate(found) if candidate not in found[:at]]
+
+
+def check_names(backbones: Sequence[str]) -> None:
+    """Raise SearchError if one names no architecture. Keras is not imported."""
+    for word in backbones:
+        check_name(_name_of(word))
+
+
+def _name_of(word: str) -> str:
+    return word.partition("@")[0].partition(":")[0]
 
 
 def _of(

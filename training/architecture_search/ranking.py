@@ -96,8 +96,11 @@ def _mcnemar(first: Result, second: Result) -> float:
     return mcnemar(pairs.count(("1", "0")), pairs.count(("0", "1")))
 
 
-def suggestion(rows: Sequence[Row]) -> str:
-    """Return in a sentence what to start from; empty where nothing was measured."""
+def suggestion(rows: Sequence[Row], missing: int = 0) -> str:
+    """Return in a sentence what to start from; empty where nothing was measured.
+
+    `missing` candidates were asked for and not measured: nobody knows how good they are.
+    """
     if not rows:
         return ""
     good = [row for row in rows if row.as_good_as_the_best]
@@ -110,7 +113,8 @@ def suggestion(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return start
     if len(good) == 1:
-        return f"{start} It is better than all others by more than chance gives."
+        others = "all others that were measured" if missing else "all others"
+        return f"{start} It is better than {others} by more than chance gives."
     if chosen.p_value is None:
         return f"{start} It is the most accurate, and none as good is faster."
     return f"{start} Of the {len(good)} that chance cannot tell from the best it is the fastest."
@@ -153,8 +157,12 @@ class Found:
     failed: Sequence[tuple[str, str]]
 
     @property
+    def suggestion(self) -> str:
+        return suggestion(self.rows, len(self.failed))
+
+    @property
     def sentences(self) -> list[str]:
-        said = (suggestion(self.rows), why_small_pictures_fail(self.rows))
+        said = (self.suggestion, why_small_pictures_fail(self.rows))
         return [sentence for sentence in said if sentence]
 
     def as_json(self) -> dict[str, Any]:
@@ -163,7 +171,7 @@ class Found:
             "conditions": dict(self.conditions),
             "measured": [row.as_json() for row in self.rows],
             "not_measured": [{"candidate": name, "why": why} for name, why in self.failed],
-            "suggestion": suggestion(self.rows),
+            "suggestion": self.suggestion,
         }
 
     def markdown(self) -> str:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from classifier.imaging import InputSpec
 from training import runs
+from training.architecture_search import asked as asking
 from training.architecture_search import result
+from training.architecture_search.architectures import SearchError
 from training.architecture_search.asked import Asked, Budget, Source
 from training.architecture_search.candidates import IMAGENET, NONE, Candidate
 from training.architecture_search.result import Ended, Outcome, Refused
-from training.datasets.dataset import Dataset
 
 Measure = Callable[[Path], None]  # of the folder that says what is asked; raises Refused
-Load = Callable[[InputSpec], Dataset]
+DigestOf = Callable[[InputSpec], str]  # of the data set, as it is seen at a size
 Started = Callable[[int, Asked], None]  # the number among all, counted from 1
 
 
@@ -56,7 +58,8 @@ class Search:
     def _outcome(self, asked: Asked) -> Outcome:
         folder = self._of(asked)
         try:
-            check_weights(asked.candidate.weights)
+            if is_missing(asked.candidate.weights):
+                raise Refused(f"The file {asked.candidate.weights} is gone.")
             asked.write(folder)
             self.measure(folder)
         except Refused as refusal:
@@ -72,30 +75,55 @@ class Search:
         return Outcome(asked.candidate, "measured", found)
 
 
-def check_weights(weights: str) -> None:
-    """Raise Refused unless there is such a file; what is downloaded shows later."""
-    if weights not in (IMAGENET, NONE) and not Path(weights).is_file():
-        raise Refused(f"There is no file {weights}. Give imagenet, none or the path of a file.")
+def is_missing(weights: str) -> bool:
+    """Whether it names a file that is not there; what is downloaded shows later."""
+    return weights not in (IMAGENET, NONE) and not Path(weights).is_file()
+
+
+def check_weights(candidates: Sequence[Candidate]) -> None:
+    """Raise SearchError for the first candidate whose weights are a file that is not there."""
+    for each in candidates:
+        if is_missing(each.weights):
+            raise SearchError(
+                f"Expected --weights imagenet, none or a file, for {each.label}. Received: "
+                f"{each.weights}"
+            )
 
 
 def all_asked(
-    candidates: Sequence[Candidate], budget: Budget, source: Source, load: Load
+    candidates: Sequence[Candidate], budget: Budget, source: Source, digest_of: DigestOf
 ) -> list[Asked]:
     """Return what is asked of each candidate.
 
-    `load` gives the data set at a size; it is loaded once for each size, and no picture is decoded.
-
     Raises:
+        SearchError: weights that are not there; said before the data are looked at.
         DatasetError: there is no such data set, or it cannot be used.
     """
+    check_weights(candidates)
     asked = [Asked(each, budget, source, _digest_of(each.weights)) for each in candidates]
-    digests = {each.input.width: "" for each in asked}
-    for each in asked:
-        side = each.input.width
-        digests[side] = digests[side] or load(each.input).digest
-    return [
-        replace(each, source=replace(source, digest=digests[each.input.width])) for each in asked
-    ]
+    return [replace(each, source=replace(source, digest=digest_of(each.input))) for each in asked]
+
+
+def known_besides(search: Search, digest_of: DigestOf) -> list[Outcome]:
+    """Return what earlier searches measured in the folder under the conditions of this one.
+
+    The same budget and the same data, however the pictures are sized; what this search asks itself
+    is left out.
+
+    Raises:
+        DatasetError: the data set cannot be loaded at a size that an earlier search had.
+    """
+    now = {each.folder_name for each in search.asked}
+    found = []
+    for path in sorted(search.folder.glob(f"*/{result.RESULT}")):
+        with suppress(SearchError):
+            asked = asking.read(path.parent)
+            if asked.folder_name in now or asked.budget != search.asked[0].budget:
+                continue
+            known = result.read(path.parent, asked)
+            if known and asked.source.digest == digest_of(asked.input):
+                found.append(Outcome(asked.candidate, "measured", known, known=True))
+    return found
 
 
 def _digest_of(weights: str) -> str:

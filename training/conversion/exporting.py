@@ -223,6 +223,7 @@ def _derived(order: Order, parts: Parts, cost: Cost) -> Derived:
         ),
         facts=[f"Temperature {manifest.temperature:.3f}, that of {order.name}"],
         own=f"What it cost: {cost_words(cost)}",
+        of=[order.bundle],
     )
 
 

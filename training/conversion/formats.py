@@ -38,8 +38,11 @@ FILES: Mapping[Format, str] = {
 _QUANTISED = (Format.TFLITE, Format.ONNX)
 
 
-def check(format: Format, bits: Bits, lineage: Lineage | None) -> None:
-    """Raise ConversionRefused unless such a file can be made of a version of this lineage."""
+def check(format: Format, bits: Bits, lineage: Lineage | None, before: str = "") -> None:
+    """Raise ConversionRefused unless such a file can be made of a version of this lineage.
+
+    `before` is what people call the version that a quantised one was made of, if it is known.
+    """
     if bits is not Bits.WHOLE and format not in _QUANTISED:
         raise ConversionRefused(
             f"Expected --quantize with --format {' or '.join(_QUANTISED)}. Received: {format}"
@@ -54,6 +57,6 @@ def check(format: Format, bits: Bits, lineage: Lineage | None) -> None:
         )
     if bits is not Bits.WHOLE and not lineage.is_ensemble:
         raise ConversionRefused(
-            f"It is {what} already. Quantise the version that it was made of: bundle "
-            f"{lineage.of[0].digest[:12]}."
+            f"It is {what} already. Quantise the version that it was made of: "
+            f"{before or f'bundle {lineage.of[0].digest[:12]}'}."
         )

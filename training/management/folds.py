@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,21 @@ def cross_validate(
     if count < FEWEST:
         sentence = f"Expected --folds of at least {FEWEST}. Received: {count}"
         raise CommandError(sentence, returncode=2)
-    with _as_command_errors(), _planned(order, count, scanned) as (planned, notes):
+    with _as_command_errors(), _planned(order, count, scanned) as (planned, named, notes):
         for note in notes:
             command.stdout.write(note)
-        _run(command, planned)
+        _run(command, planned, named)
 
 
-def _run(command: BaseCommand, planned: CrossValidation) -> None:
+@dataclass(frozen=True)
+class _Named:
+    """What is trained and on what, in words."""
+
+    title: str
+    data: str
+
+
+def _run(command: BaseCommand, planned: CrossValidation, named: _Named) -> None:
     from training import cross_validation
     from training.console import ConsoleReporter
     from training.reports import folds as report
@@ -69,8 +78,9 @@ def _run(command: BaseCommand, planned: CrossValidation) -> None:
     for measured in planned.results(reporter, started):
         found.append(measured)
         command.stdout.write(f"Fold {measured.fold}: {measured.accuracy:.2%} right.")
-    title = f"{planned.recipe.title}: {planned.count} folds"
-    summary = cross_validation.summarised(title, _conditions(planned), planned.pool, found)
+    title = f"{named.title}: {planned.count} folds"
+    conditions = _conditions(planned, named)
+    summary = cross_validation.summarised(title, conditions, planned.pool, found)
     report.write(planned.folder, summary, planned.pool, planned.keys)
     command.stdout.write("\n" + tables.table([report.HEAD, *report.rows(summary)]))
     per_class = [report.HEAD_PER_CLASS, *report.rows_per_class(summary)]
@@ -82,14 +92,15 @@ def _run(command: BaseCommand, planned: CrossValidation) -> None:
 @contextlib.contextmanager
 def _planned(
     order: Order, count: int, scanned: loading.Scanned
-) -> Iterator[tuple[CrossValidation, tuple[str, ...]]]:
-    """Give what is to be done, and what a person should read before; good within the block."""
+) -> Iterator[tuple[CrossValidation, _Named, tuple[str, ...]]]:
+    """Give what is to be done, its names, and what to read before; good within the block."""
     from training.cross_validation import CrossValidation
 
     # The folder may hold folds of before: whether it fits is said by the folds themselves.
     plain = dataclasses.replace(order, output=None)
     with orders.material(plain, scanned=scanned) as (plan, dataset, notes):
-        recipe = plan.apply(recipes.find(order.recipe))
+        base = recipes.find(order.recipe)
+        recipe = plan.apply(base)
         _check_pictures_stand_alone(recipe.dataset)
         pool, validation = _pool(dataset, plan)
         about = _about(plan)
@@ -106,6 +117,7 @@ def _planned(
                 folder=order.output or _folder(plan, about, count),
                 about=about,
             ),
+            _Named(orders.title_of(base, plan, dataset), orders.data_of(plan, dataset)),
             notes,
         )
 
@@ -158,9 +170,11 @@ def _folder(plan: RunPlan, about: dict[str, Any], count: int) -> Path:
     return Path(django_settings.RUNS_ROOT) / name
 
 
-def _conditions(planned: CrossValidation) -> list[tuple[str, str]]:
+def _conditions(planned: CrossValidation, named: _Named) -> list[tuple[str, str]]:
     return [
-        ("Recipe", f"{planned.recipe.name}, {planned.recipe.architecture}"),
+        ("Data set", named.data),
+        ("Recipe", planned.recipe.name),
+        ("Network", planned.recipe.architecture),
         ("Images", f"{len(planned.pool):,}; the test split takes no part"),
         ("Seed", str(planned.seed)),
         ("Epochs", f"{planned.settings.epochs} at most, the best by validation accuracy"),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SPLITS = ("test", "validation", "all")
+# What a command that is stopped while it registers can say of that.
+MAYBE_REGISTERED = "Whether the version was registered, manage.py list_models says."
 
 
 def find_version(name: str, number: int | None = None) -> ModelVersion:
@@ -122,6 +124,16 @@ def check_images(options: Mapping[str, Any]) -> None:
     """Raise CommandError for --images of none."""
     if options["images"] is not None and options["images"] < 1:
         raise refusal(f"Expected --images of at least 1. Received: {options['images']}")
+
+
+def measured_on(options: Mapping[str, Any]) -> list[str]:
+    """Return --images, --dataset and --group-by as words of a command, without any folder."""
+    words = ["--images", str(options["images"])] if options["images"] else []
+    if options["dataset"]:
+        words += ["--dataset", Path(options["dataset"]).name]
+    if options["group_by"]:
+        words += ["--group-by", options["group_by"]]
+    return words
 
 
 def register(bundle: Bundle, by: User | None, options: Mapping[str, Any]) -> str:

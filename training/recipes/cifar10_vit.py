@@ -2,9 +2,11 @@
 
     python manage.py train cifar10_vit --seed 0
 
-Transformers know nothing of pictures when they start, and show it on so few: expect less than of
-`cifar10_fast` in the same time, in %. Not run to the end yet: hardware, wall time and result will
-stand here.
+Transformers know nothing of pictures when they start, and show it on so few: with `--epochs 6`, in
+18 minutes on two cores of an AVX-512 server processor that did other work as well, 69.49 % (68.58
+to 70.38 %) of the 10,000 test images, seed 0, where `cifar10_fast` has over 90 % in little more
+time. 0.5 M parameters, 1.5 ms an image. The twelve epochs that are the default here were not run
+to the end yet, nor was another seed.
 """
 
 from training.recipes.recipe import Recipe, Settings

@@ -35,6 +35,7 @@ ABOUT_SPREAD = (
 )
 ABOUT_ALL = "Every picture was measured once, by a network that never saw it."
 MOST_DRAWN = 40  # classes
+_BESIDE = 1.5  # points beyond 0 and 100 %, for the dots there to be whole
 
 
 def write(folder: Path, summary: Summary, pool: Split, keys: Sequence[str]) -> None:
@@ -166,8 +167,7 @@ def _sections(summary: Summary) -> Iterator[str]:
         yield page.section("F1 by class", drawn, about)
     per_class = [[html.escape(cell) for cell in line] for line in rows_per_class(summary)]
     yield page.section("Per class", page.table(HEAD_PER_CLASS, per_class))
-    facts = [[html.escape(name), html.escape(value)] for name, value in summary.conditions]
-    yield page.section("How", page.table(["condition", "value"], facts))
+    yield page.section("How", page.facts(summary.conditions))
 
 
 def classes(summary: Summary) -> Figure:
@@ -191,6 +191,8 @@ def classes(summary: Summary) -> Figure:
         axes.plot(scores, places, "o", color=charts.SECOND, markersize=4, alpha=0.7)
     axes.set_yticks(places, keys)
     axes.invert_yaxis()
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, -_BESIDE), min(high, 100 + _BESIDE))
     axes.set_xlabel("F1, %")
     charts.tidy(axes)
     return figure

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from classifier.measured import CHECKS, LEVELS, Acceptance, AcceptanceRule
@@ -86,7 +87,7 @@ def _sections(report: Report) -> Iterator[str]:
     yield (
         '<div class="two">'
         + section("Confidence levels", _levels(report), on)
-        + section("What it is", _facts(report.facts))
+        + section("What it is", facts(report.facts))
         + "</div>"
     )
     yield section("Per class", _per_class(report), f"{on} In brackets: 95 % intervals.")
@@ -121,8 +122,13 @@ _ABOUT_MISTAKES = (
 
 def section(title: str, content: str, about: str = "") -> str:
     """Return a titled part of the page; `content` is HTML, the other two are text."""
-    note = f'<p class="faint">{html.escape(about)}</p>' if about else ""
+    note = f'<p class="faint">{text(about)}</p>' if about else ""
     return f"<section><h2>{html.escape(title)}</h2>{note}{content}</section>"
+
+
+def text(plain: str) -> str:
+    """Return text as HTML; what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(plain))
 
 
 def verdict(acceptance: Acceptance) -> str:
@@ -154,12 +160,12 @@ def _levels(report: Report) -> str:
     return f"{shown}<h3>Not sure</h3><p>{html.escape(words.not_sure(report.not_sure))}.</p>"
 
 
-def _facts(pairs: Sequence[tuple[str, str]]) -> str:
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return (name, value) pairs of text as a table of two columns, in which both wrap."""
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
-        for name, value in pairs
+        f'<tr><th scope="row">{text(name)}</th><td>{text(value)}</td></tr>' for name, value in pairs
     )
-    return f"<table><tbody>{rows}</tbody></table>"
+    return f'<table class="facts"><tbody>{rows}</tbody></table>'
 
 
 def _per_class(report: Report) -> str:
@@ -225,27 +231,36 @@ def _about_network(report: Report) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], foot: Iterable[Sequence[str]] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    foot: Iterable[Sequence[str]] = (),
+    *,
+    prose: Collection[int] = (),
 ) -> str:
-    """Return a table; the cells are HTML, all but the first of a row stand on the right."""
+    """Return a table; the cells are HTML, all but the first of a row stand on the right.
+
+    `prose` are the columns, counted from 0, that hold words: they stand on the left and wrap.
+    """
+    classes = ["w" if index in prose else "n" if index else "" for index in range(len(head))]
     top = "".join(
-        f'<th scope="col"{_aligned(index)}>{html.escape(cell)}</th>'
-        for index, cell in enumerate(head)
+        f'<th scope="col"{_class(name)}>{html.escape(cell)}</th>'
+        for name, cell in zip(classes, head, strict=True)
     )
-    body, bottom = ("".join(map(_table_row, part)) for part in (rows, foot))
+    body, bottom = ("".join(_table_row(row, classes) for row in part) for part in (rows, foot))
     return (
         f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody>'
         f"<tfoot>{bottom}</tfoot></table></div>"
     )
 
 
-def _table_row(cells: Sequence[str]) -> str:
-    first = f'<th scope="row">{cells[0]}</th>'
-    return f"<tr>{first}{''.join(f'<td class="n">{cell}</td>' for cell in cells[1:])}</tr>"
+def _table_row(cells: Sequence[str], classes: Sequence[str]) -> str:
+    first = f'<th scope="row"{_class(classes[0])}>{cells[0]}</th>'
+    others = zip(cells[1:], classes[1:], strict=True)
+    return f"<tr>{first}{''.join(f'<td{_class(name)}>{cell}</td>' for cell, name in others)}</tr>"
 
 
-def _aligned(index: int) -> str:
-    return ' class="n"' if index else ""
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
 
 
 def bar(share: float) -> str:

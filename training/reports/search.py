@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from training.reports import charts, page
 PAGE = "report.html"
 BY_TIME, BY_SIZE = "accuracy_by_time", "accuracy_by_size"
 COLOURS: Mapping[Learns, str] = {"head": charts.ACCENT, "tuned": "#16a34a", "all": charts.SECOND}
+_PROSE = (0, 1, 2)  # columns of the table
 _LABELS_APART = 0.035  # of the axis' height, between two labels at about one time
 
 
@@ -49,7 +51,10 @@ def render(found: Found) -> str:
 def _sections(found: Found) -> Iterator[str]:
     if found.rows:
         drawn = charts.svg(functools.partial(by_time, found.rows), BY_TIME)
-        about = "Upright lines: 95 % intervals. Of the dashed line nothing is better and faster."
+        about = (
+            "Upright lines: 95 % intervals. Nothing is both more accurate and faster than a point "
+            "on the dashed line."
+        )
         yield page.section("Accuracy against time per image", drawn, about)
         yield page.section("All that were measured", _table(found.rows), ABOUT_TABLE)
         if _lines_by_size(found.rows):
@@ -57,14 +62,18 @@ def _sections(found: Found) -> Iterator[str]:
             about = " ".join(found.sentences[1:])
             yield page.section("What the size of the pictures does", drawn, about)
     if found.failed:
-        cells = [[html.escape(name), html.escape(why)] for name, why in found.failed]
-        yield page.section("Not measured", page.table(["candidate", "why"], cells))
-    conditions = [[html.escape(name), html.escape(value)] for name, value in found.conditions]
-    yield page.section("The same for each", page.table(["condition", "value"], conditions))
+        yield page.section("Not measured", page.facts(found.failed))
+    yield page.section("The same for each", page.facts(found.conditions))
 
 
 def _table(rows: Sequence[Row]) -> str:
-    return page.table(HEAD, [[html.escape(cell) for cell in row.cells()] for row in rows])
+    cells = [[_breakable(cell) for cell in row.cells()] for row in rows]
+    return page.table(HEAD, cells, prose=_PROSE)
+
+
+def _breakable(text: str) -> str:
+    """Return text as HTML that may be broken within a name: `mobilenet_v2:alpha=0.35`."""
+    return re.sub(r"([_:])", r"\1<wbr>", html.escape(text))
 
 
 # -- charts ----------------------------------------------------------------------------------------
@@ -93,7 +102,7 @@ def by_time(rows: Sequence[Row]) -> Figure:
     axes.set_xticks(*_ticks(rows))
     axes.set_xticks([], minor=True)
     axes.set(xlabel="milliseconds an image, one core (median)", ylabel="accuracy, %")
-    axes.legend(frameon=False, loc="best", fontsize=8)
+    figure.legend(frameon=False, loc="outside upper right", ncols=3, fontsize=8)
     charts.tidy(axes)
     middle = _middle(rows)
     for row, height in _placed(rows, axes.get_ylim()):
@@ -157,7 +166,7 @@ def by_size(rows: Sequence[Row]) -> Figure:
     sizes = sorted({row.candidate.size for members in lines.values() for row in members})
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set(xlabel="height and width, pixels", ylabel="accuracy, %")
-    axes.legend(frameon=False, loc="best", fontsize=8)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=8)
     charts.tidy(axes)
     return figure
 

@@ -260,6 +260,8 @@ def test_the_command_registers_it_and_lets_it_serve_past_the_gate(register: Regi
 
     assert "Colours v3 is registered and active" in said
     assert "average of logits" in said
+    assert "colours:1 alone:           validation loss " in said
+    assert "colours:2 alone:" in said
     assert "Its answers cannot be explained" in said
     version = ModelVersion.objects.get(number=3)
     command = "python manage.py ensemble colours:1 colours:2 --mean probabilities --group-by "
@@ -273,6 +275,54 @@ def test_the_command_registers_it_and_lets_it_serve_past_the_gate(register: Regi
     assert "It is registered, and not active" in said
     assert ModelVersion.objects.count() == 4
     assert version.is_active
+
+
+def test_what_is_no_better_than_a_member_alone_is_told_so() -> None:
+    def worth(**alone: float) -> ensembles.Averages:
+        by_mean = {Mean.PROBABILITIES: 0.94, Mean.LOGITS: 0.95}
+        return ensembles.Averages(
+            temperature=by_mean,
+            loss=by_mean,
+            accuracy=by_mean,
+            alone=tuple(ensembles.Alone(name, 0.2, value) for name, value in alone.items()),
+        )
+
+    best = worth(one=0.9, two=0.94).as_good_alone(Mean.PROBABILITIES)
+    assert best is not None
+    assert best.name == "two"
+    assert worth(one=0.9, two=0.94).as_good_alone(Mean.LOGITS) is None
+
+
+def test_members_are_measured_alone_on_what_the_average_is_calibrated_on(
+    members: dict[str, tuple[Bundle, float]], dataset: Dataset, tmp_path: Path
+) -> None:
+    named = {name: bundle for name, (bundle, _) in members.items()}
+    order = ensembles.Order(ensembles.members_of(named), Mean.LOGITS, SPEC, "colours", "C", "x")
+    parts = unseen.parts(manifests(named), dataset, COLOURS, SPEC)
+    told: list[ensembles.Averages] = []
+    made = ensembles.make(order, parts, tmp_path / "made", told.append).bundle
+
+    one = answers(named["colours:1"], parts.validation.images[:])
+    assert told[0].alone[0].name == "colours:1"
+    assert told[0].alone[0].accuracy == (one.argmax(axis=1) == parts.validation.labels).mean()
+    core = made.manifest.metrics["core"]
+    assert core["own"] > 0
+    assert list(core["of"]) == [bundle.digest for bundle in named.values()]
+
+
+def test_stopped_it_says_so_and_registers_nothing(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(merging, "merged", stop)
+    with pytest.raises(CommandError) as caught:
+        say("ensemble", register(), register())
+
+    assert caught.value.returncode == 130
+    assert str(caught.value) == "Stopped. Nothing was written or registered."
+    assert ModelVersion.objects.count() == 2
 
 
 def test_an_ensemble_is_parted_and_forgiven_as_its_members_are(

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import runpy
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
@@ -250,8 +253,8 @@ def test_a_quantised_graph_is_registered_with_what_it_was_made_of_and_what_that_
     drawn: ModelVersion, dataset: Dataset, tmp_path: Path
 ) -> None:
     said = export(
-        "colours", "--format", "onnx", "--quantize", "int8", "--register",
-        "--output", tmp_path / "made",
+        "colours", "--format", "onnx", "--quantize", "int8", "--register", "--images", 200,
+        "--dataset", "swatches", "--output", tmp_path / "made",
     )  # fmt: skip
 
     assert "Colours v2 is registered." in said
@@ -266,14 +269,20 @@ def test_a_quantised_graph_is_registered_with_what_it_was_made_of_and_what_that_
     kinds = {node.op_type for node in onnx.load(bundle.file("serve")).graph.node}
     assert "QuantizeLinear" in kinds
     assert bundle.files("explain")
-    assert bundle.manifest.recipe["quantised"]["command"].endswith("--format onnx --quantize int8")
+    core = bundle.manifest.metrics["core"]
+    assert core["own"] > 0
+    assert list(core["of"]) == [drawn.bundle_digest]
     assert bundle.manifest.recipe["name"] == "by hand"
     assert set(bundle.manifest.levels) == {"high", "medium", "low"}
     card = (bundle.root / "report" / "model_card.md").read_text()
     assert "with weights and sums in int8; nothing was trained" in card
-    reproduced = pytest.raises(CommandError, match="was not trained: it was made of colours")
-    with reproduced:
+    with pytest.raises(CommandError) as reproduced:
         say("reproduce", "colours:2")
+    assert "was not trained: it was made of colours" in str(reproduced.value)
+    assert str(reproduced.value).endswith(
+        "export_model colours:1 --format onnx --quantize int8 --register --images 200 --dataset "
+        "swatches"
+    )
 
 
 def test_the_gate_refuses_int8_that_costs_too_much_unless_it_is_told(
@@ -306,15 +315,90 @@ def test_what_has_no_keras_network_is_exported_as_onnx_alone(
     drawn: ModelVersion, tmp_path: Path
 ) -> None:
     folder = tmp_path / "made"
-    assert "no model.keras" in refused("colours", "--format", "keras", "--output", folder)
+    said = refused("colours", "--format", "keras", "--output", folder)
+    assert "no model.keras" in said
+    assert "manage.py reproduce colours:1" in said
     export("colours", "--format", "onnx", "--quantize", "float16", "--register", "--output", folder)
     again = ("colours:2", "--output", tmp_path / "again", "--format")
 
     assert "a graph and no Keras network" in refused(*again, "tflite")
-    assert "quantised to float16 already" in refused(*again, "onnx", "--quantize", "int8")
+    said = refused(*again, "onnx", "--quantize", "int8")
+    assert "quantised to float16 already. Quantise the version that it was made of: colours:1" in (
+        said
+    )
     assert "Written" in export(*again, "onnx", "--unmeasured")
     with pytest.raises(CommandError, match=r"no model\.keras"):
         say("refresh_bundle", "colours:2", "--keep-figures", "--output", str(tmp_path / "new"))
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("_compared", "Stopped. Nothing was written or registered."),
+        ("as_version", "(model.onnx). Nothing was registered."),
+    ],
+)
+def test_stopped_it_says_what_stands_and_leaves_nothing_half_written(
+    drawn: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
+) -> None:
+    def stop(*given: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(exporting, where, stop)
+    order = ("colours:1", "--format", "onnx", "--quantize", "float16", "--register")
+    with pytest.raises(CommandError) as caught:
+        export(*order, "--output", tmp_path / "made")
+
+    assert caught.value.returncode == 130
+    assert str(caught.value).endswith(words)
+    assert (tmp_path / "made" / "model.onnx").exists() is (where == "as_version")
+    assert not list(tmp_path.glob(".output-*"))
+    assert ModelVersion.objects.count() == 1
+
+
+def test_without_output_it_is_written_among_the_runs(
+    drawn: ModelVersion, tmp_path: Path, settings: Settings
+) -> None:
+    settings.RUNS_ROOT = tmp_path / "new" / "runs"
+    said = export("colours:1", "--format", "onnx", "--unmeasured")
+
+    assert str(settings.RUNS_ROOT / "export-colours-1-onnx") in said
+    assert (settings.RUNS_ROOT / "export-colours-1-onnx" / "model.onnx").is_file()
+
+
+def test_the_program_beside_it_reads_the_model_once_and_says_what_it_cannot_read(
+    drawn: ModelVersion,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    export("colours", "--format", "onnx", "--unmeasured", "--output", tmp_path / "made")
+    read: list[str] = []
+    session = onnxruntime.InferenceSession
+
+    def counted(path: str, **options: Any) -> Any:
+        read.append(path)
+        return session(path, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", counted)
+    main: Callable[[list[str]], int] = runpy.run_path(str(tmp_path / "made" / "classify.py"))[
+        "main"
+    ]
+    (tmp_path / "words.txt").write_text("no picture")
+    (tmp_path / "half.png").write_bytes(photo.read_bytes()[:200])
+
+    files = [photo, tmp_path / "words.txt", tmp_path / "none.png", tmp_path / "half.png", photo]
+    assert main([str(file) for file in files]) == 1
+    out, error = capsys.readouterr()
+    assert out.count("photo.png: green ") == 2
+    assert "words.txt: this is no picture" in error
+    assert "none.png: there is no such file" in error
+    assert "half.png: this is no picture" in error
+    assert len(read) == 1
+    assert main([str(photo)]) == 0
+    assert main([]) == 2
+    assert "python classify.py picture.jpg" in capsys.readouterr().err
 
 
 def test_it_refuses_bad_input_and_leaves_nothing_behind(

@@ -182,6 +182,8 @@ def test_folds_are_measured_kept_and_followed_by_the_version_that_is_registered(
 
     page = (out / "report.html").read_text()
     assert "<svg" in page
+    assert f"<h1>{pets.name}, baseline_cnn: 2 folds</h1>" in page
+    assert f"- Data set: {pets.name}, SHA-256 " in (out / "folds.md").read_text()
     assert str(tmp_path) not in page + (out / "folds.md").read_text()
     assert not list(out.glob("fold-*/*.npz"))
     assert not list(out.glob("fold-*/graph-*"))
@@ -269,7 +271,7 @@ def test_groups_make_other_folds_though_the_data_are_the_same(
 
 
 def _planned(order: Order) -> CrossValidation:
-    with folds._planned(order, 2, lambda done, total: None) as (planned, _):
+    with folds._planned(order, 2, lambda done, total: None) as (planned, _, _):
         return planned
 
 

@@ -250,3 +250,13 @@ def test_the_model_card_says_that_it_learned_from_drawn_documents() -> None:
     card = " ".join(recipes.find("id_documents").card.split())
     assert "No real document was seen" in card
     assert "real documents need real samples" in card
+
+
+def test_georgian_is_printed_in_letters_that_the_typeface_has() -> None:
+    printing = documents.design(0, 0).printing
+    small = "აბგ"
+
+    for typeface in (printing.label, printing.value, printing.title, printing.hand):
+        capitals = typeface.mask(small.upper(), 20)
+        assert np.array_equal(np.asarray(capitals), np.asarray(typeface.mask(small, 20)))
+        assert typeface.width(small.upper(), 20) == typeface.width(small, 20)

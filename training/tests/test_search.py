@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from keras import layers
 
+from classifier.imaging import InputSpec
 from training import architectures, drawing
 from training.architecture_search import candidates, heads, isolation, measuring, ranking
 from training.architecture_search import result as kept_results
@@ -30,7 +32,7 @@ from training.architecture_search.candidates import Candidate
 from training.architecture_search.measuring import Says
 from training.architecture_search.parts import first_of_each, parts
 from training.architecture_search.result import Outcome, Refused, Result
-from training.architecture_search.series import Search
+from training.architecture_search.series import Search, known_besides
 from training.datasets.dataset import Dataset, Pictures, Split
 from training.progress import Epoch, Progress
 from training.recipes import transfer
@@ -102,7 +104,7 @@ def asked_words(folder: Path) -> tuple[str, ...]:
     weights = folder / "small-weights.npy"
     return (
         *("--backbones", "small", "baseline_cnn@16", "--sizes", "16", "32", "--frozen"),
-        *("--weights", f"small={weights}", "small=nowhere.h5", "--minutes", "0.0001"),
+        *("--weights", f"small={weights}", "small=imagenet", "--minutes", "0.0001"),
         *("--one-process", "--dense", "8", "--set", "learning_rate=0.02"),
     )
 
@@ -146,14 +148,14 @@ def test_a_head_on_frozen_features_learns_to_tell_colours_apart(
     assert best > 0.8
 
 
-def test_weights_that_are_not_there_are_reported_and_the_others_go_on(
+def test_weights_that_cannot_be_had_are_reported_and_the_others_go_on(
     searched: tuple[Path, str],
 ) -> None:
     out, printed = searched
     failed = json.loads((out / "search.json").read_text())["not_measured"]
     assert len(failed) == 2
-    assert all("There is no file nowhere.h5" in each["why"] for each in failed)
-    assert "Not measured: small from nowhere weights, 16x16 pixels" in printed
+    assert all("could not be downloaded" in each["why"] for each in failed)
+    assert "Not measured: small from ImageNet weights, 16x16 pixels" in printed
 
 
 def test_the_report_stands_alone_and_tells_no_folder_of_this_machine(
@@ -182,6 +184,50 @@ def test_what_was_measured_is_not_trained_again(searched: tuple[Path, str], fold
     assert printed.count("(measured before)") == 3
     assert "epoch" not in printed
     assert printed[printed.index("backbone ") :] == before[before.index("backbone ") :]
+
+
+def test_a_search_that_measured_nothing_leaves_the_last_report_as_it_was(
+    searched: tuple[Path, str], folder: Path
+) -> None:
+    out, _ = searched
+    written = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    words = ("--backbones", "small", "--sizes", "16", "--weights", "imagenet", "--one-process")
+    with pytest.raises(CommandError, match="report of an earlier search stays") as refusal:
+        search(folder, *words)
+    assert refusal.value.returncode == 1
+    assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
+
+
+def test_a_later_search_of_the_same_budget_shows_all_that_was_measured(
+    searched: tuple[Path, str], folder: Path
+) -> None:
+    out, _ = searched
+    all_rows = json.loads((out / "search.json").read_text())["measured"]
+    like = asked_words(folder)[asked_words(folder).index("--minutes") :]
+    printed = search(folder, "--backbones", "baseline_cnn@16", *like)
+    assert json.loads((out / "search.json").read_text())["measured"] == all_rows
+    assert "2 candidates were measured by earlier searches" in printed
+
+
+def test_results_of_another_budget_are_not_shown_beside(
+    searched: tuple[Path, str], folder: Path
+) -> None:
+    (kept,) = searched[0].glob("baseline_cnn-*/")
+    wanted = read_asked(kept)
+    other = dataclasses.replace(wanted, budget=dataclasses.replace(wanted.budget, seed=1))
+    assert len(known_besides(Search([other], searched[0], _nothing), _same(wanted))) == 0
+    changed = dataclasses.replace(wanted, candidate=Candidate("small", "none", 16, "all"))
+    beside = known_besides(Search([changed], searched[0], _nothing), _same(wanted))
+    assert {str(each.candidate.size) for each in beside} == {"16"}
+
+
+def _nothing(folder: Path) -> None:
+    raise AssertionError(folder)
+
+
+def _same(wanted: Asked) -> Callable[[InputSpec], str]:
+    """Return the digest of data that are the same at one size, and others at the next."""
+    return lambda spec: wanted.source.digest if spec.width == wanted.candidate.size else "other"
 
 
 def test_no_network_is_kept(searched: tuple[Path, str]) -> None:
@@ -409,6 +455,10 @@ _FROM_NOTHING = {"baseline_cnn", "cifar10_cnn", "cifar10_fast", "cifar10_strong"
             ["--dataset", "x", "--backbones", "small", "--weights", "mobilenet_v2=w.h5"],
             "for one of the backbones small",
         ),
+        (
+            ["--dataset", "nowhere", "--backbones", "small", "--weights", "nowhere.h5"],
+            "imagenet, none or a file, for small. Received: nowhere.h5",
+        ),
         (["--dataset", "x", "--backbones", "small", "--epochs", "0"], "epochs of at least 1"),
         (["--dataset", "x", "--backbones", "small", "--minutes", "0"], "minutes above 0"),
         (["--dataset", "x", "--backbones", "small", "--seed", "-1"], "a seed from 0"),
@@ -431,6 +481,21 @@ def test_the_list_says_what_each_architecture_is() -> None:
     stdout = io.StringIO()
     call_command("search_architectures", "--list", stdout=stdout)
     assert all(name in stdout.getvalue() for name in _SHIPPED)
+    assert find("resnet50").about in stdout.getvalue()
+
+
+def test_what_needs_no_network_is_answered_without_loading_tensorflow() -> None:
+    text = (
+        "import sys, django; from django.core.management import CommandError, call_command\n"
+        "django.setup(); call_command('search_architectures', '--list')\n"
+        "try:\n"
+        "    call_command('search_architectures', '--dataset', 'x', '--backbones', 'resnet49')\n"
+        "except CommandError as error:\n"
+        "    print(error, {'keras', 'tensorflow'} & set(sys.modules) or 'without')\n"
+    )
+    said: list[str] = []
+    isolation.run_apart(program(text), said.append)
+    assert any("Received: resnet49 without" in line for line in said)
 
 
 # -- processes -------------------------------------------------------------------------------------
@@ -541,6 +606,7 @@ def test_the_fastest_of_those_that_chance_cannot_tell_from_the_best_is_advised()
     assert [row.on_front for row in slow] == [True, False]
     assert "better than all others" in ranking.suggestion(slow)
     assert ranking.suggestion(slow[:1]).endswith("1.00 ms an image.")
+    assert "all others that were measured by" in ranking.suggestion(slow, missing=1)
 
 
 def test_nothing_measured_advises_nothing() -> None:

@@ -118,8 +118,8 @@ def test_what_is_asked_for_becomes_a_request_in_line(settings: Settings) -> None
 def test_another_network_than_the_recipes_own_may_be_trained() -> None:
     client = signed_in(*TRAINER)
     form = client.get(ADD, {"recipe": "flowers"}).content.decode()
-    assert "The recipe&#x27;s own: mobilenet_v2" in form
-    assert '<option value="resnet50">' in form
+    assert "Recipe&#x27;s own: mobilenet_v2 (2.6 M)" in form
+    assert '<option value="resnet50">resnet50 (24.1 M)</option>' in form
     assert "cifar10_vit" not in form
     assert "cifar10_vit" in client.get(ADD, {"recipe": "baseline_cnn"}).content.decode()
     assert "cifar10_vit" not in client.get(ADD, {"recipe": "id_documents"}).content.decode()
@@ -131,6 +131,17 @@ def test_another_network_than_the_recipes_own_may_be_trained() -> None:
     assert requested.order_of(own).architecture is None
     shown = client.get(page("trainingrequest_change", other.pk)).content.decode()
     assert "resnet50" in shown
+
+
+def test_all_that_was_chosen_stands_under_what_was_asked_for() -> None:
+    client = signed_in(*TRAINER)
+    chosen = {"weights": "none", "group_by": "^(.+)_[0-9]+", "title": "Garden"}
+    client.post(ADD, {"recipe": "flowers", "seed": "0", **chosen})
+
+    made = TrainingRequest.objects.get()
+    shown = client.get(page("trainingrequest_change", made.pk)).content.decode()
+    for words in ("none: start at random", "^(.+)_[0-9]+", "Garden"):
+        assert words in shown
 
 
 @pytest.mark.parametrize(

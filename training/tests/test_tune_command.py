@@ -90,6 +90,8 @@ def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
     assert page.count("<svg") == 3
     assert not re.search(r"<script|(src|href)=\"?http", page)
     assert "No test image was looked at" in page
+    assert "<h1>My Pets, baseline_cnn: settings searched</h1>" in page
+    assert "Data set: My Pets, SHA-256 " in page
 
     words = tuners.words(pets, *grouped, "--trials", "2", "--write-recipe", "pets_tuned")
     printed = tune(*words)
@@ -105,6 +107,7 @@ def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
     best = search.best(search.every(study))
     assert best is not None
     recipe = recipes.find("pets_tuned")
+    assert recipe.title == "My Pets, baseline_cnn, tuned"
     assert recipe.settings.learning_rate == best.values["learning_rate"]
     assert recipe.settings.epochs == 2
     assert recipe.architecture_options["depth"] == best.values["depth"]
@@ -145,6 +148,7 @@ def test_it_searches_reports_goes_on_and_writes_a_recipe_that_trains_alike(
         (("--minutes", "0"), "--minutes above 0"),
         (("--minutes", "nan"), "--minutes above 0"),
         (("--images", "0"), "--images of at least 1"),
+        (("--smoke", "--images", "3"), "--images of at least 10, one a class"),
         (("--study", " x"), "Expected --study of"),
         (("--storage", "mysql://h/x"), "Expected --storage"),
         (("--write-recipe", "A"), "lower-case"),

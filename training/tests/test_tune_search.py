@@ -262,11 +262,22 @@ def _studied(path: Path, asked: dict[str, Any]) -> optuna.Study:
 
 
 def test_a_study_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
-    asked = {"recipe": "a", "settings": {"epochs": 3}, "labels": ("x", "y")}
+    asked = {
+        "recipe": "a",
+        "architecture": "one",
+        "settings": {"epochs": 3, "shift": 2},
+        "labels": ("x", "y"),
+        "space": {"depth": "1 to 3"},
+    }
     _studied(tmp_path / "s.sqlite3", asked)
     _studied(tmp_path / "s.sqlite3", asked)
     with pytest.raises(StudyError, match="The study one is of something else: recipe a, now b"):
         _studied(tmp_path / "s.sqlite3", asked | {"recipe": "b"})
+    with pytest.raises(StudyError, match=r"something else: settings: epochs 3, now 4\. Go on"):
+        _studied(tmp_path / "s.sqlite3", asked | {"settings": {"epochs": 4, "shift": 2}})
+    other = asked | {"architecture": "two", "space": {"width": "8 to 32"}}
+    with pytest.raises(StudyError, match=r"something else: architecture one, now two\. Go on"):
+        _studied(tmp_path / "s.sqlite3", other)
 
 
 def test_another_programs_study_is_left_alone(tmp_path: Path) -> None:

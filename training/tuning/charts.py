@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from training.reports.charts import ACCENT, SECOND
 from training.tuning.search import Tried
-from training.tuning.spaces import Choice, Dimension, Space
+from training.tuning.spaces import Choice, Dimension, Range, Space
 
 _COLUMNS = 3
+_MARGIN = 0.05  # of an axis, on either side
 
 
 def history(found: Sequence[Tried], best: Tried | None) -> Figure:
@@ -40,8 +41,8 @@ def history(found: Sequence[Tried], best: Tried | None) -> Figure:
         _ring(axes, best.number, best.accuracy)
     axes.set_xlabel("trial")
     axes.set_ylabel("validation accuracy, %")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    _count_along(axes, [each.number for each in found])
+    _legend(figure)
     _tidy(axes)
     return figure
 
@@ -57,11 +58,12 @@ def epochs(found: Sequence[Tried], best: Tried | None) -> Figure:
         _line(axes, best, SECOND, 2.2, 1)
         axes.plot([], [], color=SECOND, label=f"trial {best.number}, the best")
     axes.plot([], [], color=ACCENT, label="finished")
-    axes.plot([], [], color="grey", label="given up")
+    if any(each.state != "finished" and each.epochs for each in found):
+        axes.plot([], [], color="grey", label="given up or not finished")
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation accuracy, %")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="lower right")
+    _count_along(axes, [epoch for each in found for epoch in each.epochs])
+    _legend(figure)
     _tidy(axes)
     return figure
 
@@ -103,16 +105,48 @@ def _slice(
         axes.set_xlim(-0.5, len(places) - 0.5)
     else:
         at = {each.number: float(each.values[name]) for each in found}
-        if dimension.log:
-            axes.set_xscale("log")
-        elif dimension.whole:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _range_along(axes, dimension, list(at.values()))
     axes.scatter(
         list(at.values()), [_percent(each) for each in found], color=ACCENT, s=16, alpha=0.75
     )
     if best and best.number in at and best.accuracy is not None:
         _ring(axes, at[best.number], best.accuracy)
     _tidy(axes)
+
+
+def _range_along(axes: Axes, dimension: Range, values: Sequence[float]) -> None:
+    """Let the axis show all that is searched, whole numbers as such."""
+    low, high = min([dimension.low, *values]), max([dimension.high, *values])
+    if dimension.log:
+        axes.set_xscale("log")
+        beside = (high / low) ** _MARGIN
+        axes.set_xlim(low / beside, high * beside)
+        if dimension.whole:
+            axes.set_xticks(_powers_of_two(low, high))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
+        return
+    beside = _MARGIN * (high - low)
+    axes.set_xlim(low - beside, high + beside)
+    if dimension.whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _powers_of_two(low: float, high: float) -> list[int]:
+    powers = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
+    return [2**power for power in powers] or [round(low)]
+
+
+def _count_along(axes: Axes, numbers: Sequence[int]) -> None:
+    """Let the axis count trials or epochs, be there only one."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(set(numbers)) == 1:
+        axes.set_xlim(numbers[0] - 0.5, numbers[0] + 0.5)
+        axes.set_xticks([numbers[0]])
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(frameon=False, loc="outside upper right", ncols=3, fontsize=9)
 
 
 def _dots(axes: Axes, found: Sequence[Tried], colour: str, label: str) -> None:

@@ -31,7 +31,7 @@ class Found:
     """What a study found so far.
 
     Attributes:
-        title: of the recipe.
+        title, data: what is trained, and the data set with its digest.
         values: the recipe's own, by name.
         epochs: that a trial trains, where it is not given up.
         command: that goes on with the study.
@@ -41,6 +41,7 @@ class Found:
 
     study: str
     title: str
+    data: str
     space: Space
     values: Values
     tried: Sequence[Tried]
@@ -95,9 +96,9 @@ def render(found: Found) -> str:
     title = f"{found.title}: settings searched"
     lead = (
         f"The study {found.study}: every trial learns from {found.training_images:,} images for "
-        f"at most {found.epochs} epochs, with the seed {found.seed}, and is worth its best "
-        f"epoch's accuracy on {found.validation_images:,} validation images. No test image was "
-        "looked at."
+        f"at most {words.counted(found.epochs, 'epoch')}, with the seed {found.seed}, and is worth "
+        f"its best epoch's accuracy on {found.validation_images:,} validation images. No test "
+        f"image was looked at. Data set: {found.data}"
     )
     head = (
         f'<header><h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p></header>'
@@ -167,7 +168,7 @@ def _settings(found: Found, best: Tried) -> str:
         ]
         for name in found.space
     ]
-    return page.table(["setting", "the recipe's own", "best", "searched"], rows)
+    return page.table(["setting", "the recipe's own", "best", "searched"], rows, prose=(3,))
 
 
 def _table(found: Found) -> str:
@@ -182,7 +183,8 @@ def _table(found: Found) -> str:
         ]
         for each in found.tried
     ]
-    return page.table(["trial", "", "accuracy", *found.space, "seconds", "process"], rows)
+    head = ["trial", "", "accuracy", *found.space, "seconds", "process"]
+    return page.table(head, rows, prose=(1, len(head) - 1))
 
 
 def state(each: Tried) -> str:

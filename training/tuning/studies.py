@@ -34,6 +34,13 @@ ASKED = "classifyme"  # the study's attribute that says what is searched
 _CONNECT_SECONDS = 10
 _LOCKED_SECONDS = 60  # that SQLite waits for another process's write
 _ATTEMPTS = 5
+_LONGEST_SHOWN = 60  # characters of a value that differs
+# What is different with something else, and need not be said besides.
+_FOLLOWS = {
+    "recipe": ("architecture", "space", "settings"),
+    "architecture": ("space",),
+    "data": ("labels", "images", "validation"),
+}
 _POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
 
 
@@ -223,13 +230,31 @@ def _check_same(found: Study, asked: Mapping[str, Any]) -> None:
     # Read back: another process may have begun the same study at the same time.
     before: dict[str, Any] = found.user_attrs[ASKED]
     now: dict[str, Any] = json.loads(json.dumps(asked))
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if keys:
-        said = "; ".join(f"{key} {before.get(key)}, now {now.get(key)}" for key in keys)
+    if before != now:
+        said = "; ".join(_differences(before, now))
         raise StudyError(
             f"The study {found.study_name} is of something else: {said}. Go on with what it was "
             "begun with, or choose another name with --study."
         )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is not the same, and of two mappings only what differs in them."""
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    implied = {each for key in keys for each in _FOLLOWS.get(key, ())}
+    for key in keys:
+        one, other = before.get(key), now.get(key)
+        if key in implied:
+            continue
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from (f"{key}: {inner}" for inner in _differences(one, other))
+        else:
+            yield f"{key} {_brief(one)}, now {_brief(other)}"
+
+
+def _brief(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _is_foreign(found: Study) -> bool:

@@ -6,10 +6,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from classifier.lineage import lineage_of
 from classifier.management import arguments
 from classifier.models import ModelVersion, RegisteredModel
 
-COLUMNS = ("MODEL", "VERSION", "STATE", "ARCHITECTURE", "TEST ACCURACY", "REGISTERED", "DIGEST")
+COLUMNS = (
+    "MODEL", "VERSION", "STATE", "ARCHITECTURE", "TEST ACCURACY", "OF IMAGES", "REGISTERED",
+    "DIGEST",
+)  # fmt: skip
 
 
 class Command(BaseCommand):
@@ -60,7 +64,9 @@ def describe_version(version: ModelVersion) -> dict[str, Any]:
         "active": version.is_active,
         "archived": version.archived_at is not None,
         "architecture": version.architecture,
+        "made": None if (lineage := lineage_of(version.manifest)) is None else lineage.made,
         "test_accuracy": version.test_accuracy,
+        "test_images": version.test_images,
         "registered_at": version.registered_at.isoformat(),
         "serving_error": version.serving_error,
         "digest": version.bundle_digest,
@@ -69,13 +75,14 @@ def describe_version(version: ModelVersion) -> dict[str, Any]:
 
 def row(version: ModelVersion) -> tuple[str, ...]:
     """Return the cells of a version's line, in the order of COLUMNS."""
-    accuracy = version.test_accuracy
+    accuracy, images = version.test_accuracy, version.test_images
     return (
         f"{version.model.name}{' (default)' if version.model.is_default else ''}",
         f"v{version.number}",
         state(version),
-        version.architecture,
+        version.network,
         "-" if accuracy is None else f"{accuracy:.2%}",
+        "-" if images is None else f"{images:,}",
         f"{version.registered_at:%Y-%m-%d %H:%M}",
         version.bundle_digest[:12],
     )

@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from training.datasets.cards import paper, plastic, scenes, sides
-from training.datasets.cards.designs import Design, Form, LabelPlace, design_of
+from training.datasets.cards.designs import Design, Form, LabelPlace, Print, design_of
 from training.datasets.cards.inks import Random, Sheet, chance, pick
 from training.datasets.cards.pages import Page
 
 DOCUMENTS_OF_A_DESIGN = 2
-VERSION = 1  # raised whenever other pictures come out
+VERSION = 2  # raised whenever other pictures come out
 _DOCUMENTS = 9303  # keeps these seeds apart from those of front_back's cards
 _GROUND, _PLAN = 1, 3
 _PLAIN: tuple[LabelPlace, ...] = ("above", "above", "left")
@@ -107,7 +107,19 @@ def design(seed: int, issue: int) -> Design:
     layout = LAYOUTS[KINDS[issue % len(KINDS)]]
     made = design_of((seed, issue, _DOCUMENTS), layout.forms)
     place = pick(made.random(2), layout.places)
-    return dataclasses.replace(made, printing=dataclasses.replace(made.printing, place=place))
+    return dataclasses.replace(made, printing=_printing(made.printing, place))
+
+
+def _printing(printing: Print, place: LabelPlace) -> Print:
+    label, value, title, machine, hand = (
+        dataclasses.replace(each, leaves_capitals_out=True)
+        for each in (
+            printing.label, printing.value, printing.title, printing.machine, printing.hand,
+        )
+    )  # fmt: skip
+    return dataclasses.replace(
+        printing, place=place, label=label, value=value, title=title, machine=machine, hand=hand
+    )
 
 
 def draw_flat(kind: str, design: Design, own: Random) -> Image.Image:

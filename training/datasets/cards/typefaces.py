@@ -21,18 +21,25 @@ MONO = ("DejaVuSansMono", "DejaVuSansMono-Bold", "cmtt10")
 SCRIPT = ("cmmi10", "cmti10", "STIXGeneralItalic", "STIXGeneralBolIta", "DejaVuSerif-Italic")
 WORLD = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique")  # more than Latin letters
 _MARGIN = 2
+# Georgian has no capitals in daily use; those of `str.upper` (Mtavruli) are in none of these.
+_MTAVRULI = {capital: capital - 0x1C90 + 0x10D0 for capital in range(0x1C90, 0x1CC0)}
 
 
 @dataclass(frozen=True)
 class Typeface:
-    """A font at any size, condensed or widened by `stretch`, with extra space after letters."""
+    """A font at any size, condensed or widened by `stretch`, with extra space after letters.
+
+    With `leaves_capitals_out` it prints small letters for capitals that no font here has. Cards
+    are printed without: networks learnt from them as they are.
+    """
 
     name: str
     stretch: float = 1.0
+    leaves_capitals_out: bool = False
 
     def mask(self, text: str, size: float) -> Image.Image:
         """Return the text as a mask (L) `size` pixels high or a little more."""
-        font = _font(self.name, max(5, round(size)))
+        font, text = _font(self.name, max(5, round(size))), self._printed(text)
         left, top, right, bottom = font.getbbox(text)
         width, height = int(right - left) + 2 * _MARGIN, int(bottom - top) + 2 * _MARGIN
         mask = Image.new("L", (max(1, width), max(1, height)))
@@ -44,7 +51,11 @@ class Typeface:
 
     def width(self, text: str, size: float) -> float:
         """Return how many pixels the text is wide."""
-        return _font(self.name, max(5, round(size))).getlength(text) * self.stretch
+        font = _font(self.name, max(5, round(size)))
+        return font.getlength(self._printed(text)) * self.stretch
+
+    def _printed(self, text: str) -> str:
+        return text.translate(_MTAVRULI) if self.leaves_capitals_out else text
 
 
 def some(random: Random, names: tuple[str, ...]) -> Typeface:

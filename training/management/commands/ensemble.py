@@ -21,10 +21,12 @@ from classifier.runtimes import RuntimeFault
 from training.datasets.dataset import DatasetError
 from training.management import versions
 from training.management.environment import require_graphs
+from training.management.stopping import stopped_in_words
 from training.management.tables import table
 from training.management.versions import refusal
 
 if TYPE_CHECKING:
+    from training.derived import Made
     from training.ensembles import Averages, Member, Order
     from training.parts import Parts
 
@@ -79,6 +81,10 @@ class Command(BaseCommand):
         arguments.add_override(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with stopped_in_words() as standing:
+            self._handle(options, standing)
+
+    def _handle(self, options: dict[str, Any], standing: list[str]) -> None:
         require_graphs()
         from training.ensembles import EnsembleRefused
 
@@ -88,7 +94,10 @@ class Command(BaseCommand):
         try:
             order, parts = self._prepared(options)
             with tempfile.TemporaryDirectory(prefix="classifyme-ensemble-") as folder:
-                self._make(order, parts, Path(folder) / "bundle", by, options)
+                made = self._made(order, parts, Path(folder) / "bundle")
+                standing.append(versions.MAYBE_REGISTERED)
+                said = versions.register(made.bundle, by, options)
+            self.stdout.write("\n" + self.style.SUCCESS(said))
         except GateRefused as error:
             raise versions.still_registered(error) from error
         except (EnsembleRefused, BundleError, DatasetError, RegistryError, RuntimeFault) as error:
@@ -133,9 +142,7 @@ class Command(BaseCommand):
             f"measuring on {len(parts.test):,} test images; that may take minutes."
         )
 
-    def _make(
-        self, order: Order, parts: Parts, root: Path, by: Any, options: dict[str, Any]
-    ) -> None:
+    def _made(self, order: Order, parts: Parts, root: Path) -> Made:
         from training import console, ensembles
 
         made = ensembles.make(
@@ -161,14 +168,26 @@ class Command(BaseCommand):
                     "manage.py refresh_bundle makes another edition of a member that has it."
                 )
             )
-        said = versions.register(made.bundle, by, options)
-        self.stdout.write("\n" + self.style.SUCCESS(said))
+        return made
 
     def _tell_averages(self, order: Order, averages: Averages) -> None:
+        for each in averages.alone:
+            self.stdout.write(
+                f"{each.name + ' alone:':26s} validation loss {each.loss:.4f}, accuracy "
+                f"{each.accuracy:.2%}"
+            )
         for mean in Mean:
             self.stdout.write(
                 f"average of {mean + ':':15s} validation loss {averages.loss[mean]:.4f}, accuracy "
                 f"{averages.accuracy[mean]:.2%}, temperature {averages.temperature[mean]:.3f}"
+            )
+        if best := averages.as_good_alone(order.mean):
+            self.stdout.write(
+                self.style.WARNING(
+                    f"Note: on validation it is right no more often than {best.name} alone "
+                    f"({averages.accuracy[order.mean]:.2%} against {best.accuracy:.2%}), which "
+                    "takes less time."
+                )
             )
         better = min(Mean, key=lambda mean: averages.loss[mean])
         if averages.loss[better] < averages.loss[order.mean]:
@@ -223,10 +242,4 @@ def command_of(names: list[str], options: dict[str, Any]) -> str:
     for option in ("interpolation", "name"):
         if options[option]:
             words += [f"--{option}", options[option]]
-    if options["images"]:
-        words += ["--images", str(options["images"])]
-    if options["dataset"]:
-        words += ["--dataset", Path(options["dataset"]).name]
-    if options["group_by"]:
-        words += ["--group-by", options["group_by"]]
-    return shlex.join(words)
+    return shlex.join([*words, *versions.measured_on(options)])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 import tempfile
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from classifier.bundles import Bundle, BundleError
+from classifier.bundles import Bundle, BundleError, Role
+from classifier.lineage import Lineage
 from classifier.management import arguments
+from classifier.models import ModelVersion
 from classifier.registry import GateRefused, RegistryError
 from classifier.runtimes import RuntimeFault
 from training import outputs
@@ -19,6 +23,7 @@ from training.conversion.formats import FILES, Bits, ConversionRefused, Format
 from training.datasets.dataset import DatasetError
 from training.management import versions
 from training.management.environment import require_graphs, require_keras
+from training.management.stopping import stopped_in_words
 from training.management.tables import table
 from training.management.versions import refusal
 from training.outputs import OutputRefused
@@ -57,7 +62,7 @@ class Command(BaseCommand):
             "--output",
             type=Path,
             metavar="FOLDER",
-            help="a new or empty folder (default: one named after version and format, here)",
+            help="a new or empty folder (default: named after version and format, in RUNS_ROOT)",
         )
         versions.add_dataset(
             parser, "what it is measured on (default: what the version was trained on)"
@@ -78,24 +83,33 @@ class Command(BaseCommand):
         arguments.add_override(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with stopped_in_words() as standing:
+            self._handle(options, standing)
+
+    def _handle(self, options: dict[str, Any], standing: list[str]) -> None:
         check(options)
         if options["format"] == Format.ONNX:
             require_graphs()
         else:
             require_keras()
-        from training.conversion import exporting
-
         by = arguments.user_named(options["by"])
         versions.check_why(options, by)
+        from training.conversion import exporting
+
         try:
             order = order_of(options)
             folder = options["output"] or default_folder(order)
             parts = self._parts(order, folder, options)
             compared = self._export(order, folder, parts)
-            if parts and compared and (options["register"] or options["activate"]):
+            written = f"Written: {folder} ({FILES[order.format]})."
+            standing.append(written)
+            self.stdout.write(self.style.SUCCESS(written))
+            if parts and compared and registers(options):
                 with tempfile.TemporaryDirectory(prefix="classifyme-export-") as beside:
                     root = Path(beside) / "bundle"
+                    standing.append("Nothing was registered.")
                     made = exporting.as_version(order, folder, parts, compared, root)
+                    standing[-1] = versions.MAYBE_REGISTERED
                     said = versions.register(made.bundle, by, options)
                 self.stdout.write(self.style.SUCCESS(said))
         except GateRefused as error:
@@ -114,16 +128,22 @@ class Command(BaseCommand):
         from training.conversion import exporting, formats
         from training.parts import tested_on
 
-        formats.check(order.format, order.bits, order.bundle.manifest.lineage)
+        manifest = order.bundle.manifest
+        formats.check(order.format, order.bits, manifest.lineage, before_of(manifest.lineage))
+        if order.format is not Format.ONNX and not order.bundle.files(Role.SOURCE):
+            raise ConversionRefused(
+                f"{order.name} came with no model.keras, of which {order.format} is made. What "
+                f"trains it again: python manage.py reproduce {order.name}. Its graph is exported "
+                "by --format onnx."
+            )
         outputs.check(folder)
-        if options["register"] or options["activate"]:
+        if registers(options):
             exporting.check_version(order)
         if options["unmeasured"]:
             return None
         bundle = order.bundle
         source, group_by = versions.trained_on(bundle, options["dataset"], options["group_by"])
         dataset = versions.load(source, bundle, group_by)
-        manifest = bundle.manifest
         manifests = {order.name: manifest.to_json()}
         parts = unseen.parts(manifests, dataset, manifest.label_keys(), manifest.input)
         for note in parts.notes:
@@ -137,7 +157,6 @@ class Command(BaseCommand):
         if compared is not None:
             for line in lines(order, compared):
                 self.stdout.write(line)
-        self.stdout.write(self.style.SUCCESS(f"Written: {folder} ({FILES[order.format]})"))
         return compared
 
 
@@ -157,14 +176,18 @@ def check(options: dict[str, Any]) -> None:
         )
 
 
+def registers(options: Mapping[str, Any]) -> bool:
+    """Whether a version is made of what is written."""
+    return bool(options["register"] or options["activate"])
+
+
 def _check_enough(options: dict[str, Any]) -> None:
     """Raise CommandError where the gate could not tell what quantising cost."""
-    registers = options["register"] or options["activate"]
-    if registers and options["images"] is not None and options["images"] < FEWEST_REGISTERED:
+    images = options["images"]
+    if registers(options) and images is not None and images < FEWEST_REGISTERED:
         raise refusal(
             f"Expected --images of at least {FEWEST_REGISTERED} with --register and --activate: of "
-            "fewer the activation gate cannot tell what quantising cost. "
-            f"Received: {options['images']}"
+            f"fewer the activation gate cannot tell what quantising cost. Received: {images}"
         )
 
 
@@ -175,17 +198,39 @@ def order_of(options: dict[str, Any]) -> Order:
     version = versions.find_version(options["version"])
     name = f"{version.model.name}:{version.number}"
     bundle: Bundle = version.fetch_bundle()
+    format, bits = Format(options["format"]), Bits(options["quantize"])
+    return Order(name, bundle, format, bits, command_of(name, options))
+
+
+def command_of(name: str, options: Mapping[str, Any]) -> str:
+    """Return the words that make the same again, without any folder of this machine.
+
+    What was activated is registered by them, and no more: who made it decides on that anew.
+    """
     words = ["python", "manage.py", "export_model", name, "--format", options["format"]]
     if options["quantize"] != Bits.WHOLE:
         words += ["--quantize", options["quantize"]]
-    format, bits = Format(options["format"]), Bits(options["quantize"])
-    return Order(name, bundle, format, bits, shlex.join(words))
+    if registers(options):
+        words.append("--register")
+    if options["unmeasured"]:
+        words.append("--unmeasured")
+    return shlex.join([*words, *versions.measured_on(options)])
+
+
+def before_of(lineage: Lineage | None) -> str:
+    """Return what people call the version that a quantised one was made of; "" if none is here."""
+    if lineage is None or lineage.is_ensemble:
+        return ""
+    known = ModelVersion.objects.filter(bundle_digest=lineage.of[0].digest).first()
+    return f"{known.model.name}:{known.number}" if known else ""
 
 
 def default_folder(order: Order) -> Path:
-    """Return `cifar10-2-onnx-int8` for an order of that, where the command is run."""
+    """Return `export-cifar10-2-onnx-int8` in RUNS_ROOT, which it makes, for an order of that."""
     quantised = "" if order.bits is Bits.WHOLE else f"-{order.bits}"
-    return Path(f"{order.name.replace(':', '-')}-{order.format}{quantised}")
+    root = Path(settings.RUNS_ROOT)
+    root.mkdir(parents=True, exist_ok=True)
+    return root / f"export-{order.name.replace(':', '-')}-{order.format}{quantised}"
 
 
 def lines(order: Order, compared: Compared) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from argparse import ArgumentParser
@@ -75,41 +76,42 @@ class Command(BaseCommand):
         if options["list"]:
             self.stdout.write(architecture_list())
             return
-        require_exporting()
         with as_command_errors():
             if options["one"]:
+                require_exporting()
                 measure_one(self, options["one"])
                 return
-            if not (options["dataset"] and options["backbones"]):
-                raise CommandError(
-                    "Expected --dataset and --backbones; --list shows what there is.", returncode=2
-                )
-            found = self._searched(options)
-        self.stdout.write("\n" + text(found))
-        if not found.rows:
-            raise CommandError("Nothing could be measured.", returncode=1)
+            check_words(options)
+            require_exporting()
+            self._searched(options)
 
-    def _searched(self, options: dict[str, Any]) -> Found:
+    def _searched(self, options: dict[str, Any]) -> None:
         from training.architecture_search import ranking
         from training.reports import search as report
 
-        search = self._search(options)
+        search, before = self._search(options)
         outcomes: list[Outcome] = []
         for outcome in search.outcomes(lambda number, asked: self._begin(number, search, asked)):
             outcomes.append(outcome)
             self.stdout.write(line_of(outcome))
             if outcome.result and not outcome.known:  # one may look while it runs
-                report.write(search.folder, _found(search, outcomes))
-        found = _found(search, outcomes)
+                report.write(search.folder, _found(search, [*outcomes, *before]))
+        if not any(each.result for each in outcomes):
+            self.stdout.write("\n" + text(_found(search, outcomes)))
+            raise CommandError(_nothing(search.folder / report.PAGE), returncode=1)
+        found = _found(search, [*outcomes, *before])
         report.write(search.folder, found)
         ranking.write(search.folder, found)
+        self.stdout.write("\n" + text(found))
+        if before:
+            self.stdout.write(f"\n{_joined(len(before))}")
         self.stdout.write(f"\nReport: {search.folder / report.PAGE}")
-        return found
 
     def _begin(self, number: int, search: Search, asked: Asked) -> None:
         self.stdout.write(f"[{number}/{len(search.asked)}] {asked.candidate}")
 
-    def _search(self, options: dict[str, Any]) -> Search:
+    def _search(self, options: dict[str, Any]) -> tuple[Search, list[Outcome]]:
+        """Return the search, and what its folder holds of earlier ones like it."""
         from training.architecture_search import candidates, series
         from training.architecture_search.asked import Source
 
@@ -122,12 +124,16 @@ class Command(BaseCommand):
         )
         source = Source(options["dataset"], options["group_by"], options["max_bad"])
         scanned = Scanned(self)
-        asked = series.all_asked(
-            planned, budget_of(options), source, lambda spec: load(source, spec, scanned)
-        )
+
+        @functools.cache
+        def digest_of(spec: InputSpec) -> str:
+            return load(source, spec, scanned).digest
+
+        asked = series.all_asked(planned, budget_of(options), source, digest_of)
         name = f"search-{orders.slug(Path(options['dataset']).name)}"
         folder = options["output"] or Path(django_settings.RUNS_ROOT) / name
-        return series.Search(asked, folder, self._measure(options["one_process"]))
+        search = series.Search(asked, folder, self._measure(options["one_process"]))
+        return search, series.known_besides(search, digest_of)
 
     def _measure(self, one_process: bool) -> Measure:
         from training.architecture_search import isolation
@@ -235,6 +241,18 @@ def as_command_errors() -> Iterator[None]:
         raise CommandError("Stopped. The same command goes on.", returncode=INTERRUPTED) from error
 
 
+def check_words(options: dict[str, Any]) -> None:
+    """Raise CommandError or SearchError for what is wrong at a glance: TensorFlow loads slowly."""
+    from training.architecture_search import candidates
+
+    if not (options["dataset"] and options["backbones"]):
+        raise CommandError(
+            "Expected --dataset and --backbones; --list shows what there is.", returncode=2
+        )
+    candidates.check_names(options["backbones"])
+    budget_of(options)
+
+
 def budget_of(options: dict[str, Any]) -> Budget:
     """Return the budget that these options make. Raises BadSetting or SearchError."""
     from training.architecture_search.asked import Budget
@@ -304,12 +322,12 @@ class Seen:
 
 def architecture_list() -> str:
     """Return a line an architecture: its name, what it is, what it can start from."""
-    from training.architecture_search.architectures import find
+    from training.architecture_search.architectures import about
 
     rows = [["name", "starts from", "what it is"]]
     for name in architectures.names():
-        found = find(name)
-        rows.append([name, "any weights" if found.pretrained else "random only", found.about])
+        start = "any weights" if name in architectures.PRETRAINED else "random only"
+        rows.append([name, start, about(name)])
     return tables.table(rows)
 
 
@@ -337,6 +355,16 @@ def text(found: Found) -> str:
     return "\n\n".join(parts)
 
 
+def _nothing(page: Path) -> str:
+    kept = f" The report of an earlier search stays as it was: {page}" if page.is_file() else ""
+    return f"Nothing could be measured.{kept}"
+
+
+def _joined(number: int) -> str:
+    was = "1 candidate was" if number == 1 else f"{number} candidates were"
+    return f"{was} measured by earlier searches of the same budget and data in this folder."
+
+
 def _found(search: Search, outcomes: list[Outcome]) -> Found:
     from training.architecture_search import ranking
 
@@ -351,9 +379,13 @@ def _found(search: Search, outcomes: list[Outcome]) -> Found:
 
 def _conditions(asked: Asked, outcomes: list[Outcome]) -> list[tuple[str, str]]:
     """Return what was the same for each, in words."""
+    from training.reports import words
+
     budget = asked.budget
     measured = next((each.result for each in outcomes if each.result), None)
-    passes = f"about {budget.minutes:g} minutes" if budget.minutes else f"{budget.epochs} epochs"
+    passes = words.counted(budget.epochs, "epoch")
+    if budget.minutes:
+        passes = f"about {budget.minutes:g} {'minute' if budget.minutes == 1 else 'minutes'}"
     alone = {each.result.epochs for each in outcomes if each.result and _learns_head(each)}
     heads = "".join(f"; {number} passes over kept features for a head alone" for number in alone)
     return [

@@ -114,6 +114,7 @@ class Console:
         self._live = ConsoleReporter(command.stdout)  # type: ignore[arg-type]
 
     def begin(self, tuning: Tuning, trials: int) -> None:
+        from training.reports import words
         from training.tuning import studies
 
         subject = tuning.subject
@@ -125,7 +126,7 @@ class Console:
         )
         self.out.write(
             f"{len(subject.train):,} training and {len(subject.validation):,} validation images, "
-            f"{subject.settings.epochs} epochs a trial. Searched:"
+            f"{words.counted(subject.settings.epochs, 'epoch')} a trial. Searched:"
         )
         width = max(map(len, subject.space))
         for name, dimension in subject.space.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Protocol
 
 from classifier.measured import Acceptance, NotSure
 from training.evaluation import Evaluation
@@ -14,10 +14,18 @@ from training.reports import words
 _LOG_SECONDS = 30.0
 
 
+class Stream(Protocol):
+    """What is written to: a file, or a command's output as one."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+    def isatty(self) -> bool: ...
+
+
 class ConsoleReporter:
     """Prints a line per epoch; on a terminal a live line between, in a log one now and then."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.live = stream.isatty()
         self.last = float("-inf")

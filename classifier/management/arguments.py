@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from classifier.models import ModelVersion, RegisteredModel
 
@@ -21,7 +21,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def add_who_and_why(parser: CommandParser) -> None:
+def add_who_and_why(parser: ArgumentParser) -> None:
     """Add --by and --reason, which go into the record of activations."""
     parser.add_argument(
         "--by", metavar="USERNAME", help="Who is switching. Default: nobody by name."

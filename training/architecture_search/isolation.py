@@ -11,7 +11,7 @@ from typing import IO
 
 from training.architecture_search.result import Refused
 
-INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
+INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program ended by Ctrl-C
 SECONDS_TO_SAVE = 120  # until a process that is to stop has written its checkpoint
 LAST_BYTES = 4000
 

@@ -19,6 +19,8 @@ from training import loading, orders
 from training.datasets import front_back
 from training.datasets.dataset import Dataset, DatasetError, Split
 from training.management import tables
+from training.management.stopping import INTERRUPTED
+from training.management.terminal import reporter
 from training.orders import Order, SessionError
 from training.recipes import recipe as recipes
 from training.runs import RunError, RunPlan
@@ -27,8 +29,6 @@ from training.surroundings import processor
 if TYPE_CHECKING:
     from training.cross_validation import CrossValidation, Measured
     from training.datasets.folding import Fold
-
-INTERRUPTED = 130
 
 
 def cross_validate(
@@ -63,7 +63,6 @@ class _Named:
 
 def _run(command: BaseCommand, planned: CrossValidation, named: _Named) -> None:
     from training import cross_validation
-    from training.console import ConsoleReporter
     from training.reports import folds as report
 
     def started(fold: Fold) -> None:
@@ -74,8 +73,7 @@ def _run(command: BaseCommand, planned: CrossValidation, named: _Named) -> None:
         )
 
     found: list[Measured] = []
-    reporter = ConsoleReporter(command.stdout)  # type: ignore[arg-type]
-    for measured in planned.results(reporter, started):
+    for measured in planned.results(reporter(command.stdout), started):
         found.append(measured)
         command.stdout.write(f"Fold {measured.fold}: {measured.accuracy:.2%} right.")
     title = f"{named.title}: {planned.count} folds"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
 from django.db import DatabaseError
 from pytest_django import Settings
 
@@ -23,9 +24,12 @@ from classifier.models import ModelVersion, RegisteredModel
 from training import checkpoints, drawing, orders, runs
 from training.datasets import cifar10
 from training.datasets.dataset import Dataset, Split
-from training.management.commands.train import order_of, sigterm_as_interrupt
+from training.management.commands.train import order_of
+from training.management.stopping import sigterm_as_interrupt
+from training.management.terminal import reporter
 from training.models import TrainingRun
 from training.orders import Order
+from training.progress import Progress
 from training.recipes import recipe as recipes
 from training.tests.full_disk import room_for
 
@@ -480,3 +484,21 @@ def _wait_for(path: Path, process: "subprocess.Popen[str]", seconds: float = 240
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_on_a_terminal_each_step_is_written_over_the_one_before() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    said = Terminal()
+    tell = reporter(OutputWrapper(said))
+    for step in (1, 2):
+        tell(
+            Progress(
+                epoch=1, epochs=2, step=step, steps=2, loss=1.0, accuracy=0.5, learning_rate=0.1,
+                seconds_left=60.0,
+            )
+        )  # fmt: skip
+    assert "step 2/2" in said.getvalue()
+    assert "\n" not in said.getvalue()

@@ -77,7 +77,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--title", default="", help="the words people read for a new model")
         parser.add_argument("--activate", action="store_true", help="let it serve at once")
-        arguments.add_who_and_why(parser)  # type: ignore[arg-type]
+        arguments.add_who_and_why(parser)
         arguments.add_override(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -79,7 +79,7 @@ class Command(BaseCommand):
             help="register a quantised ONNX graph as a version of its own",
         )
         parser.add_argument("--activate", action="store_true", help="register it, and let it serve")
-        arguments.add_who_and_why(parser)  # type: ignore[arg-type]
+        arguments.add_who_and_why(parser)
         arguments.add_override(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -14,6 +14,8 @@ from classifier.imaging import InputSpec
 from training.datasets import drawn, front_back
 from training.datasets.dataset import Dataset, DatasetError
 from training.management.environment import require_keras
+from training.management.stopping import INTERRUPTED
+from training.management.terminal import reporter
 from training.recipes import recipe as recipes
 from training.recipes.recipe import BadSetting, Recipe
 
@@ -57,15 +59,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         require_keras()
         from training import held_out_designs
-        from training.console import ConsoleReporter
         from training.trainer import TrainingError
 
         try:
             series = self._series(options)
             designs = _designs(options["designs"], _input(series.recipe))
             results = []
-            reporter = ConsoleReporter(self.stdout)  # type: ignore[arg-type]
-            for result in series.results(designs, options["seeds"], reporter):
+            told = reporter(self.stdout)
+            for result in series.results(designs, options["seeds"], told):
                 results.append(result)
                 self.stdout.write(held_out_designs.table([result]).splitlines()[1])
         except (BadSetting, DatasetError, TrainingError) as error:
@@ -74,7 +75,9 @@ class Command(BaseCommand):
             reason = f"{error.filename}: {error.strerror}."
             raise CommandError(reason, returncode=2) from error
         except KeyboardInterrupt as error:
-            raise CommandError("Stopped. The same command goes on.", returncode=130) from error
+            raise CommandError(
+                "Stopped. The same command goes on.", returncode=INTERRUPTED
+            ) from error
         self.stdout.write("\n" + held_out_designs.table(results))
 
     def _series(self, options: dict[str, Any]) -> Any:

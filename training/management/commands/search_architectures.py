@@ -19,9 +19,11 @@ from classifier.imaging import InputSpec
 from training import architectures, loading, orders
 from training.datasets.dataset import Dataset, DatasetError
 from training.management import tables
-from training.management.commands.train import INTERRUPTED, Scanned, sigterm_as_interrupt
+from training.management.commands.train import Scanned
 from training.management.environment import require_keras
 from training.management.exporting import require_exporting
+from training.management.stopping import INTERRUPTED, sigterm_as_interrupt
+from training.management.terminal import reporter
 from training.recipes import recipe as recipes
 from training.recipes.recipe import BadSetting, Settings
 from training.runs import RunError
@@ -294,10 +296,9 @@ def measure_one(command: BaseCommand, folder: Path) -> None:
     if dataset.digest != asked.source.digest:
         raise Refused("The data set changed since the search began. Start the same search again.")
     from training.architecture_search import measuring
-    from training.console import ConsoleReporter
 
     says = measuring.Says(
-        report=ConsoleReporter(command.stdout),  # type: ignore[arg-type]
+        report=reporter(command.stdout),
         say=command.stdout.write,
         seen=Seen(command),
     )

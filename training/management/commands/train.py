@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -24,10 +21,11 @@ from training import architectures, orders, sessions
 from training.management import folds, versions
 from training.management.environment import require_keras
 from training.management.exporting import require_exporting
+from training.management.stopping import INTERRUPTED, sigterm_as_interrupt
+from training.management.terminal import reporter
 from training.orders import Order, Session, SessionError
 from training.recipes import recipe as recipes
 
-INTERRUPTED = 130  # as a shell reports a program ended by Ctrl-C
 # What decides the result: a resumed run has all of it already.
 DECIDED = (
     "architecture", "dataset", "name", "title", "weights", "group_by", "max_bad", "epochs", "seed",
@@ -261,13 +259,13 @@ def order_of(options: dict[str, Any], *, register: bool = False) -> Order:
 
 def run(command: BaseCommand, session: Session, *, devices: Sequence[str] = ()) -> sessions.Result:
     """Run a session with its progress on the command's output, and what came out below."""
-    from training.console import ConsoleReporter, summary
+    from training.console import summary
     from training.packaging import REPORT
     from training.reports import PAGE
 
     for note in session.notes:
         command.stdout.write(note)
-    report = ConsoleReporter(command.stdout)  # type: ignore[arg-type]
+    report = reporter(command.stdout)
     result = sessions.run(session, report=report, say=command.stdout.write, devices=devices)
     manifest = result.bundle.manifest
     milliseconds = manifest.metrics["milliseconds"]
@@ -306,23 +304,6 @@ def _stopped(recipe: str, prepared: list[Session]) -> str:
         return "Stopped before anything was trained."
     folder = shlex.quote(str(prepared[0].folder))
     return f"Stopped. Go on with: python manage.py train {recipe} --resume {folder}"
-
-
-@contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, as a service or a container is stopped, end a run as gently as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def recipe_list() -> str:

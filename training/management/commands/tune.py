@@ -12,6 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from training import tuned
 from training.management.commands import train
 from training.management.environment import require_tuning
+from training.management.stopping import INTERRUPTED, sigterm_as_interrupt
+from training.management.terminal import reporter
 from training.orders import SessionError
 from training.progress import Epoch, Progress
 from training.recipes import recipe as recipes
@@ -108,10 +110,9 @@ class Console:
     """What a person sees of a search: a line a trial, and on a terminal how the trial goes."""
 
     def __init__(self, command: BaseCommand, tuning: Tuning) -> None:
-        from training.console import ConsoleReporter
 
         self.out, self.tuning = command.stdout, tuning
-        self._live = ConsoleReporter(command.stdout)  # type: ignore[arg-type]
+        self._live = reporter(command.stdout)
 
     def begin(self, tuning: Tuning, trials: int) -> None:
         from training.reports import words
@@ -206,12 +207,12 @@ def as_command_errors() -> Iterator[list[Tuning]]:
     """Turn refusals, Ctrl-C and SIGTERM into CommandErrors; the list takes what is under way."""
     under_way: list[Tuning] = []
     try:
-        with train.sigterm_as_interrupt():
+        with sigterm_as_interrupt():
             yield under_way
     except SessionError as error:
         raise CommandError(str(error), returncode=2) from error
     except KeyboardInterrupt as error:
-        raise CommandError(_stopped(under_way), returncode=train.INTERRUPTED) from error
+        raise CommandError(_stopped(under_way), returncode=INTERRUPTED) from error
 
 
 def _stopped(under_way: list[Tuning]) -> str:

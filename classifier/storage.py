@@ -27,7 +27,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, default_storage, storages
 
-from classifier.image_formats import EXTENSIONS
+from classifier.imaging.formats import EXTENSIONS
 from classifier.models import StorageState, Upload
 
 logger = logging.getLogger(__name__)

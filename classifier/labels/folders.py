@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from classifier.bulk import folders
-from classifier.image_formats import EXTENSIONS
+from classifier.imaging.formats import EXTENSIONS
 from classifier.labels.labelled import Labelled
 
 # What training passes over when it reads such a zip: no class, though the pictures are there.

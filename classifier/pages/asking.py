@@ -53,7 +53,7 @@ class Posted:
         """Return its bytes; raises ReadError for more than any picture may have, unread."""
         size, most = self.file.size or 0, classification.limits()
         if size > most.max_bytes:
-            error = imaging.too_many_bytes(size, most)
+            error = imaging.too_many_bytes(size, most.max_bytes)
             raise bulk.ReadError(error.code, str(error))
         content: bytes = self.file.read()
         return content

@@ -16,6 +16,7 @@ import pytest
 from classifier import bulk, imaging
 from classifier.bulk import Item, Outcome, ReadError
 from classifier.bundles import Bundle
+from classifier.imaging import opening
 from classifier.runtimes import Images, Probabilities, RuntimeFault
 from classifier.runtimes.onnx import OnnxRuntime
 from classifier.tests.bundles import COLOURS, make_bundle, picture
@@ -324,10 +325,10 @@ def test_answers_are_those_of_one_picture_at_a_time(network: Colours, tmp_path: 
 def test_a_large_picture_waits_for_others_only_as_long_as_was_said(
     network: Colours, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imaging, "LARGE_PIXELS", 1_000)
+    monkeypatch.setattr(opening, "LARGE_PIXELS", 1_000)
     items = [item(picture("red", size=(40, 40))), item(picture("blue", size=(20, 20)))]
     limits = imaging.DEFAULT_LIMITS
-    with imaging._TURNS.turn():
+    with opening.TURNS.turn():
         outcomes = list(
             bulk.run(network, items, limits=limits, decoders=2, batch_size=4, patience=0.01)
         )

@@ -21,6 +21,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from classifier import classification, imaging, registry, rows, serving, storage
 from classifier.classification import classify, clean_filename
+from classifier.imaging import opening
 from classifier.models import ModelVersion, Prediction, RegisteredModel, StorageState, Upload
 from classifier.runtimes import RuntimeFault
 from classifier.tests.bundles import make_bundle
@@ -83,9 +84,9 @@ def test_a_picture_is_answered_recorded_and_kept(version: ModelVersion, media_ro
 def test_a_large_picture_does_not_wait_for_others_for_ever(
     version: ModelVersion, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imaging, "LARGE_PIXELS", 2_000)
+    monkeypatch.setattr(opening, "LARGE_PIXELS", 2_000)
     monkeypatch.setattr(classification, "PATIENCE_SECONDS", 0.01)
-    with imaging._TURNS.turn(), pytest.raises(imaging.Busy):
+    with opening.TURNS.turn(), pytest.raises(imaging.Busy):
         send()
     assert kept_files(media_root) == []
     assert send().label == "red"

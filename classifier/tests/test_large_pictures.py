@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from classifier import image_bands, image_colour, imaging
+from classifier import imaging
 from classifier.imaging import (
     Allowance,
     Busy,
@@ -20,6 +20,9 @@ from classifier.imaging import (
     Interpolation,
     Limits,
     ResizeRule,
+    bands,
+    colour,
+    opening,
 )
 from classifier.tests import pictures
 
@@ -82,15 +85,15 @@ KINDS = every_kind()
 
 @pytest.fixture
 def narrow_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_bands, "_BAND_PIXELS", 5_000)
-    monkeypatch.setattr(image_colour, "_PIXELS_AT_ONCE", 5_000)
+    monkeypatch.setattr(bands, "_BAND_PIXELS", 5_000)
+    monkeypatch.setattr(colour, "_PIXELS_AT_ONCE", 5_000)
 
 
 def in_one_go(content: bytes, spec: InputSpec) -> NDArray[np.uint8]:
     """What the model sees if the whole picture is converted first: Pillow resizes on its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_bands, "_BAND_PIXELS", 10**9)
-        patch.setattr(image_colour, "_PIXELS_AT_ONCE", 10**9)
+        patch.setattr(bands, "_BAND_PIXELS", 10**9)
+        patch.setattr(colour, "_PIXELS_AT_ONCE", 10**9)
         image = imaging.decode(content).image
     return imaging.to_array(image, spec)
 
@@ -140,8 +143,8 @@ def test_a_thumbnail_is_the_same_with_and_without_bands() -> None:
 
 @pytest.fixture
 def others_have_the_turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(imaging, "LARGE_PIXELS", 10_000)
-    with imaging._TURNS.turn():
+    monkeypatch.setattr(opening, "LARGE_PIXELS", 10_000)
+    with opening.TURNS.turn():
         yield
 
 
@@ -170,13 +173,13 @@ def test_a_progressive_jpeg_is_large_at_any_scale() -> None:
 
 
 def test_large_pictures_are_decoded_once_it_is_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imaging, "LARGE_PIXELS", 10_000)
+    monkeypatch.setattr(opening, "LARGE_PIXELS", 10_000)
     arrays: list[object] = []
     threads = [
         threading.Thread(target=lambda: arrays.append(imaging.load(KINDS["RGB"], SPEC)[0]))
         for _ in range(4)
     ]
-    with imaging._TURNS.turn():
+    with opening.TURNS.turn():
         for thread in threads:
             thread.start()
         threads[0].join(0.1)
@@ -188,7 +191,7 @@ def test_large_pictures_are_decoded_once_it_is_their_turn(monkeypatch: pytest.Mo
 
 
 def test_a_damaged_large_picture_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imaging, "LARGE_PIXELS", 10_000)
+    monkeypatch.setattr(opening, "LARGE_PIXELS", 10_000)
     with pytest.raises(ImageError, match="ends before"):
         imaging.load(KINDS["RGB"][:-3000], SPEC)
     imaging.load(KINDS["RGB"], SPEC, patience=0)

@@ -17,6 +17,7 @@ from PIL import Image
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks, Settings
 
 from classifier import classification, imaging, storage, visitors
+from classifier.imaging import opening
 from classifier.models import ModelVersion, Prediction, RegisteredModel, Upload
 from classifier.pages.answers import percent
 from classifier.templatetags.sizes import filesize
@@ -381,12 +382,12 @@ def test_a_thumbnail_is_small_and_upright(
 def test_a_large_picture_is_answered_503_while_others_are_decoded(
     client: Client, colours: ModelVersion, visitor: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imaging, "LARGE_PIXELS", 10_000)
+    monkeypatch.setattr(opening, "LARGE_PIXELS", 10_000)
     monkeypatch.setattr(classification, "PATIENCE_SECONDS", 0.01)
     content = pictures.encoded(pictures.photo(300, 200), "PNG")
     made = make_prediction(colours, visitor=visitor, content=content, media_type="image/png")
     Upload.objects.update(width=300, height=200)
-    with imaging._TURNS.turn():
+    with opening.TURNS.turn():
         sent = send(client, content)
         shown_small = client.get(reverse("pages:thumbnail", args=[made.upload_id]))
     for response in (sent, shown_small):

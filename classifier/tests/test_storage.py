@@ -19,7 +19,7 @@ from PIL import Image
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from classifier import checks, storage
-from classifier.image_formats import EXTENSIONS
+from classifier.imaging.formats import EXTENSIONS
 from classifier.models import StorageState, Upload
 from classifier.storage import CloudinaryStorage
 from classifier.tests.cloudinary_server import DROP, STALL, CloudinaryServer

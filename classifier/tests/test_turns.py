@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from classifier.turns import NotYet, Turns
+from classifier.imaging.turns import NotYet, Turns
 
 SECONDS = 10
 
@@ -63,7 +63,7 @@ def test_a_turn_that_ends_badly_is_passed_on() -> None:
 # In a process of its own: Ctrl-C at the wrong moment would end whoever runs the tests.
 CTRL_C = """
 import signal, sys, threading, time
-from classifier.turns import Turns
+from classifier.imaging.turns import Turns
 
 turns, main = Turns(), threading.get_ident()
 leave, holding = threading.Event(), threading.Event()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from classifier.image_colour import Colours
+from classifier.imaging.colour import Colours
 
 Box = tuple[float, float, float, float]
 _Whole = tuple[int, int, int, int]

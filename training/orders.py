@@ -31,6 +31,10 @@ from training.recipes.recipe import BadSetting, Recipe, Settings, UnknownRecipe
 from training.runs import RunError, RunPlan
 
 LONGEST_NAME = 64
+FROZEN_AT_RANDOM = (
+    "Without weights to start from, --set head_epochs=0 is better: as it is, the backbone stays "
+    "frozen at random for some epochs, and its normalisation always."
+)
 LARGEST_SEED = 2**32  # what NumPy and TensorFlow take stays below it
 Preparing = contextlib.AbstractContextManager["Session"]
 
@@ -235,6 +239,8 @@ def _plan(
     recipe = _ordered(order)
     settings = _settings(recipe, order)
     weights, notes = _weights(recipe.weights, smoke=order.smoke)
+    if weights == "none" and settings.head_epochs and not order.smoke:
+        notes += (FROZEN_AT_RANDOM,)
     plan = RunPlan(
         recipe=recipe.name,
         settings=settings,

@@ -68,7 +68,7 @@ def _downloaded(template: Template) -> keras.Model:
         raise WeightsError(
             f"The ImageNet weights could not be downloaded ({error}). Where there is no network, "
             "download that file elsewhere, copy it here, and give --weights PATH; or start from "
-            "nothing with --weights none."
+            "nothing: --weights none and --set head_epochs=0."
         ) from error
 
 

@@ -2,18 +2,21 @@
 
     python manage.py train id_documents --seed 0
 
-From nothing, on 4,800 drawn documents: 30 minutes on two cores of an AVX-512 server processor that
-did other work as well, and 53.17 % (49.17 to 57.13 %) of 600 test documents of designs not seen,
-seed 0 and drawings of version 1, the only ones run. Its acceptance rule refuses that. It still
-learned when it ended (58 % of the training documents), and a network that starts from nothing has
-to find out what a line of print is: from ImageNet weights MobileNetV2 had 51 % of the validation
-documents after two epochs on 1,600. Where there are weights, use them:
+starts from ImageNet's weights, which Keras downloads. That was not tried: no network here. What
+was, on two cores of an AVX-512 server processor that did other work as well, with seed 0 and 600
+test documents of designs not seen:
 
-    python manage.py train id_documents --architecture mobilenet_v2 --weights PATH --epochs 8 \\
-        --set head_epochs=1 --set learning_rate=0.001 --set fine_tune_learning_rate=0.0005
+    python manage.py train id_documents --architecture mobilenet_v2 --weights PATH --seed 0
 
-PATH is `mobilenet_v2_1.0_224_no_top.weights.h5`. `--weights imagenet` alone starts MobileNetV3 from
-Keras' own download, which was not tried.
+89.17 % (86.43 to 91.41 %), macro F1 89.2 %, calibration error 2.97 %, in 16 minutes; accepted by
+its rule. PATH is `mobilenet_v2_1.0_224_no_top.weights.h5`. And MobileNetV3 from nothing, with
+drawings of version 1, in 30 minutes:
+
+    python manage.py train id_documents --weights none --seed 0 --epochs 30 \\
+        --set head_epochs=0 --set learning_rate=0.002
+
+53.17 % (49.17 to 57.13 %), refused by its rule: a network that starts from nothing has to find out
+what a line of print is. No other seed was run.
 """
 
 from classifier.imaging import InputSpec, ResizeRule
@@ -48,11 +51,13 @@ RECIPE = Recipe(
     # Padded: nothing of the document is cut, and it keeps its proportions either way up.
     input=InputSpec(height=128, width=128, resize=ResizeRule.PAD),
     settings=Settings(
-        epochs=30,
+        epochs=8,
         batch_size=32,
         optimizer="adamw",
-        learning_rate=0.002,
-        fine_tune_learning_rate=0.0003,
+        learning_rate=0.001,
+        head_epochs=1,
+        fine_tune_layers=1000,
+        fine_tune_learning_rate=0.0005,
         weight_decay=0.02,
         schedule="cosine",
         warmup=0.1,
@@ -67,6 +72,7 @@ RECIPE = Recipe(
         brightness=0.1,
         contrast=0.1,
     ),
-    smoke={"epochs": "1", "batch_size": "8"},
+    smoke={"epochs": "2", "head_epochs": "1", "batch_size": "8"},
+    weights="imagenet",
     card=_CARD.strip(),
 )

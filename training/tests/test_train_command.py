@@ -231,6 +231,15 @@ def test_what_a_smoke_run_does_without_is_said(no_data: Path) -> None:
     assert "not worth registering" in refused("train", "baseline_cnn", "--smoke", "--register")
 
 
+def test_a_backbone_frozen_at_random_is_remarked_on(roots: Path, pets: Path) -> None:
+    order = Order("transfer", dataset=str(pets), weights="none")
+    with orders.material(order) as (_, _, notes):
+        assert orders.FROZEN_AT_RANDOM in notes
+    order = Order("transfer", dataset=str(pets), weights="none", changes={"head_epochs": "0"})
+    with orders.material(order) as (_, _, notes):
+        assert orders.FROZEN_AT_RANDOM not in notes
+
+
 def test_settings_and_choices_of_the_command_line_reach_the_run(roots: Path, pets: Path) -> None:
     options = {
         "recipe": "cifar10_cnn", "dataset": str(pets), "name": "pets", "title": "Our pets",

@@ -95,7 +95,9 @@ def test_without_a_network_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"could not be downloaded.*--weights PATH"):
+    with pytest.raises(
+        WeightsError, match=r"could not be downloaded.*--weights PATH.*head_epochs=0"
+    ):
         load(_fresh(), IMAGENET, _template)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from classifier.significance import mcnemar
+from classifier.significance import holm, mcnemar
 from training.evaluation import Evaluation
 
 __all__ = ["Pair", "compare", "mcnemar"]
@@ -23,7 +23,8 @@ class Pair:
     Attributes:
         only_first, only_second: pictures that this one alone has right.
         p_value: of McNemar's exact test, two-sided: how likely a difference at least as large
-            is where both are equally good.
+            is where both are equally good; where several pairs are compared, corrected for their
+            number by Holm's method.
         recall_change: per label key, the second's recall less the first's.
         differing: int64, indices of the pictures on which their answers differ.
     """
@@ -50,7 +51,9 @@ class Pair:
 
 def compare(named: Sequence[tuple[str, Evaluation]]) -> list[Pair]:
     """Return every pair of (name, evaluation). Raises ValueError unless all are of one split."""
-    return [_pair(*first, *second) for first, second in combinations(named, 2)]
+    pairs = [_pair(*first, *second) for first, second in combinations(named, 2)]
+    corrected = holm([pair.p_value for pair in pairs])
+    return [replace(pair, p_value=p) for pair, p in zip(pairs, corrected, strict=True)]
 
 
 def _pair(first: str, one: Evaluation, second: str, other: Evaluation) -> Pair:

@@ -77,28 +77,31 @@ def summary(
     p95: float | None = None,
     acceptance: Acceptance | None = None,
     not_sure: NotSure | None = None,
+    split: str = "test",
 ) -> str:
     """Return what was measured on a split, for the console; plain text.
 
     Args:
         milliseconds, p95: median and 95th percentile for one image; megabytes: of model.onnx.
+        split: which images were measured, `all` for those of every split.
     """
-    lines = [f"{name:18s} {value}" for name, value in _figures(evaluation)]
+    lines = [f"{name:18s} {value}" for name, value in _figures(evaluation, split)]
     tail = "" if p95 is None else f", 95th percentile {p95:.2f} ms"
     lines += [
         f"time per image     {milliseconds:.2f} ms (median{tail})",
         f"model size         {megabytes:.1f} MB as served",
     ]
     if not_sure:
-        lines.append(f"not sure           {words.not_sure(not_sure)}")
+        lines.append(f"not sure           {words.not_sure(not_sure, f'{split} images')}")
     lines += ["", *_per_class(evaluation), "", *_levels(evaluation)]
     return "\n".join([*lines, "", *verdict(acceptance)] if acceptance else lines)
 
 
-def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+def _figures(evaluation: Evaluation, split: str) -> Iterator[tuple[str, str]]:
     low, high = evaluation.interval
+    on = "" if split == "all" else f"{split} "
     yield (
-        "test accuracy",
+        f"{on}accuracy",
         f"{evaluation.accuracy:.2%}  (95 % interval {low:.2%} to {high:.2%}, "
         f"{len(evaluation.labels):,} images)",
     )
@@ -106,7 +109,7 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         yield "  with one view", f"{evaluation.one_view.accuracy:.2%}"
     if evaluation.top3_accuracy is not None:
         yield "top-3 accuracy", f"{evaluation.top3_accuracy:.2%}"
-    yield "test loss", f"{evaluation.loss:.4f}"
+    yield f"{on}loss", f"{evaluation.loss:.4f}"
     yield "calibration error", f"{evaluation.ece:.2%}"
     if evaluation.roc_auc is not None:
         yield "ROC area", f"{evaluation.roc_auc:.4f}"
@@ -136,6 +139,7 @@ def _per_class(evaluation: Evaluation) -> Iterator[str]:
 def _levels(evaluation: Evaluation) -> Iterator[str]:
     for level, measured in evaluation.levels.items():
         yield f"{level:18s} {words.level(measured)}"
+    yield f"{'':18s} ({words.LEVELS})"
 
 
 def verdict(acceptance: Acceptance) -> Iterator[str]:

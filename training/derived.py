@@ -203,6 +203,7 @@ def _report(
         acceptance=measured.acceptance,
         not_sure=measured.not_sure,
         milliseconds=measured.milliseconds,
+        thresholds=measured.thresholds,
         own=derived.own,
     )
     return reports.of_card(

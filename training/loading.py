@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -39,7 +38,9 @@ def input_of(recipe: Recipe) -> InputSpec:
 def absolute(source: str) -> str:
     """Return a path so that a resumed run finds it from any folder; names stay as they are."""
     path = Path(source).expanduser()
-    named = path.name == source and any(sources_root().glob(f"{glob.escape(source)}*"))
+    named = path.name == source and any(
+        (sources_root() / f"{source}{suffix}").exists() for suffix in sources.KEPT
+    )
     if source == cifar10.NAME or named or not path.exists():
         return source
     return str(path.absolute())

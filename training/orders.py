@@ -197,7 +197,7 @@ def settled(order: Order) -> tuple[Recipe, Settings]:
     """
     recipe = _ordered(order)
     settings = _settings(recipe, order)
-    _weights(recipe.weights, smoke=order.smoke)
+    _weights(recipe, smoke=order.smoke)
     return recipe, settings
 
 
@@ -238,7 +238,7 @@ def _plan(
     """Return the recipe, the plan, the data set and what a person should be told of them."""
     recipe = _ordered(order)
     settings = _settings(recipe, order)
-    weights, notes = _weights(recipe.weights, smoke=order.smoke)
+    weights, notes = _weights(recipe, smoke=order.smoke)
     if weights == "none" and settings.head_epochs and not order.smoke:
         notes += (FROZEN_AT_RANDOM,)
     plan = RunPlan(
@@ -356,14 +356,23 @@ def _check_name(name: str | None) -> None:
 # -- weights ---------------------------------------------------------------------------------------
 
 
-def _weights(weights: str, *, smoke: bool) -> tuple[str, tuple[str, ...]]:
-    """Return the weights to start from, and what to say of them: a smoke run may do without."""
-    if weights == "none" or Path(weights).is_file():
+def _weights(recipe: Recipe, *, smoke: bool) -> tuple[str, tuple[str, ...]]:
+    """Return the weights to start from, and what to say of them: a smoke run downloads none."""
+    weights = recipe.weights
+    if weights == "none":
         return weights, ()
-    if smoke and weights == "imagenet":
-        return "none", (f"The weights {weights} are not here: this run starts from random ones.",)
+    if recipe.architecture not in architectures.PRETRAINED:
+        raise RunError(
+            f"{recipe.architecture} starts from nothing: leave out --weights, or say --weights "
+            f"none where the recipe has some. Received: {weights}"
+        )
+    if Path(weights).expanduser().is_file():
+        # A resumed run finds it from any folder.
+        return str(Path(weights).expanduser().absolute()), ()
     if weights != "imagenet":
         raise RunError(f"Expected --weights imagenet, none or a file. Received: {weights}")
+    if smoke:
+        return "none", ("A smoke run downloads no weights: this one starts from random ones.",)
     return weights, ()
 
 

@@ -247,6 +247,7 @@ def _card(run: Run, network: Any, temperature: float, measured: Measured) -> rep
         acceptance=measured.acceptance,
         not_sure=measured.not_sure,
         milliseconds=measured.milliseconds,
+        thresholds=measured.thresholds,
         own=run.recipe.card,
     )
 

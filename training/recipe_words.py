@@ -7,17 +7,18 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from training import architectures
-from training.datasets import cifar10, front_back, id_documents, tables
+from training.datasets import cifar10, front_back, id_documents, sources, tables
 from training.recipes import recipe as recipes
 from training.recipes.recipe import Recipe, Settings
 
-KINDS = ("", ".zip", *tables.SUFFIXES)
 LONGEST_NAME = 200
 # What most people change; the others are folded away.
 USUAL = ("epochs", "batch_size", "learning_rate", "patience", "validation")
@@ -50,6 +51,30 @@ def describe(recipe: Recipe) -> Described:
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(module.__doc__ or recipe.title))
     plain = [_plain(text) for text in paragraphs if not text.startswith(" ")]
     return Described(recipe, plain[0], tuple(plain[1:]))
+
+
+def about(recipe: Recipe, *, columns: int = 100) -> str:
+    """Return all there is to know before training: the recipe's docstring, then its settings."""
+    module = importlib.import_module(f"training.recipes.{recipe.name}")
+    values = recipe.settings.as_json()
+    lines = [inspect.cleandoc(module.__doc__ or recipe.title), ""]
+    lines += [
+        f"{name:13s} {value}"
+        for name, value in (
+            ("network", sized(recipe.architecture)),
+            ("starts from", {"none": "nothing", "imagenet": "ImageNet's weights"}[recipe.weights]),
+            ("data", recipe.dataset or "your own, by --dataset"),
+            ("model", f"{recipe.model_name} (--name)"),
+        )
+    ]
+    for group in explained():
+        lines += ["", group.title]
+        for name, meaning in group.settings:
+            lines.append(f"  {name}={json.dumps(values[name]).strip(chr(34))}")
+            lines += textwrap.wrap(
+                meaning, columns, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
+    return "\n".join(lines)
 
 
 @functools.cache
@@ -125,7 +150,7 @@ def is_here(recipe: Recipe, root: Path) -> bool:
         return True
     if source == cifar10.NAME:
         return cifar10.prepared_file(root).is_file()
-    return bool(source) and any((root / f"{source}{kind}").exists() for kind in KINDS)
+    return bool(source) and any((root / f"{source}{kind}").exists() for kind in sources.KEPT)
 
 
 def kept(root: Path) -> list[str]:

@@ -26,6 +26,7 @@ from training.datasets.dataset import DatasetError
 from training.models import Outcome, TrainingRun
 from training.orders import Session, SessionError
 from training.progress import Epoch, Progress, Reporter
+from training.recipes import recipe as recipes
 from training.recording import RunRecord, metrics_of
 from training.runs import RunPlan
 
@@ -69,11 +70,13 @@ def devices(asked: str | None) -> tuple[str, ...]:
     Raises:
         SessionError: they are not there, or cannot train together.
     """
+    if asked is None:  # what is wrong with the rest of an order is said before Keras is loaded
+        return ()
     from training.hardware import DevicesError
     from training.hardware import devices as found
 
     try:
-        return () if asked is None else found(asked)
+        return found(asked)
     except DevicesError as error:
         raise SessionError(str(error)) from error
 
@@ -232,10 +235,15 @@ def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
 
 
 def _introduction(session: Session, trainer: Trainer) -> str:
+    from training.reports import words
+
+    plan, settings = session.plan, session.plan.settings
+    title = orders.title_of(recipes.find(plan.recipe), plan, session.dataset)
     return (
-        f"{session.recipe.title}: {trainer.network.count_params():,} parameters, "
-        f"{len(session.train):,} training and {len(session.validation):,} validation images, "
-        f"{session.plan.settings.epochs} epochs of {trainer.steps} steps, in {session.folder}"
+        f"{title}: {plan.architecture} of {trainer.network.count_params():,} parameters on "
+        f"{session.dataset.name}, {len(session.train):,} training and {len(session.validation):,} "
+        f"validation images, {words.counted(settings.epochs, 'epoch')} of "
+        f"{words.counted(trainer.steps, 'step')}, seed {plan.seed}, in {session.folder}"
     )
 
 

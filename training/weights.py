@@ -104,9 +104,10 @@ def _with_weights(path: Path, template: Template) -> keras.Model:
             warnings.filterwarnings("error", "Skipping", UserWarning)
             source.load_weights(path)
     except faults as error:
-        first_line = str(error).strip().partition("\n")[0]
         raise WeightsError(
-            f"{path} does not hold the weights of {source.name} without its top: {first_line:.300}"
+            f"{path.name} does not hold the weights of {source.name} without its top: it is "
+            "damaged, or of another network, width or depth. Expected a file as Keras downloads it "
+            "for include_top=False."
         ) from error
     return source
 

@@ -34,8 +34,9 @@ def add_override(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--override-gate",
         action="store_true",
-        help="Activate it although the activation gate refuses. Takes --reason, and of the person "
-        "after --by the permission; what the gate said is recorded with both.",
+        help="Activate it although the activation gate refuses; needs --reason. Both are recorded, "
+        "with what the gate said. Who is named with --by, where there is that option, needs the "
+        "permission to override.",
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -47,6 +47,9 @@ from training.datasets.streamed import PictureStore, StreamedImages
 
 Lister = Callable[[str, Path], Listing]
 
+# How the name of a data set under DATASETS_ROOT may go on.
+KEPT = ("", ".zip", *tables.SUFFIXES)
+FEWEST_TESTED = 10  # pictures of a class: of fewer, one more that is wrong is ten points of recall
 _SHOWN = 5  # names in a sentence, of many
 _LISTERS: dict[str, Lister] = {}
 
@@ -212,10 +215,15 @@ def check_readable(surveyed: Surveyed, max_bad: float) -> None:
     bad, count = surveyed.unreadable(), len(surveyed.entries)
     if not bad or len(bad) <= max_bad * count:
         return
-    listed = "; ".join(f"{each.name}: {each.reason}" for each in bad[:_SHOWN])
+    reasons = defaultdict(list)
+    for each in bad:
+        reasons[each.reason].append(each.name)
+    listed = " ".join(
+        f"{', '.join(names[:_SHOWN])}{_more(names)}: {reason}" for reason, names in reasons.items()
+    )
     raise DatasetError(
         f"{len(bad):,} of {count:,} files cannot be read, more than the {max_bad:.0%} that are "
-        f"put up with. {listed}{_more(bad)}"
+        f"put up with (--max-bad). {listed}"
     )
 
 
@@ -244,7 +252,7 @@ def _found(source: str, root: Path) -> Path:
     if not source.strip():
         raise DatasetError("Expected the name or the path of a data set. Received: nothing")
     path = Path(source).expanduser()
-    kept = [root / f"{source}{suffix}" for suffix in ("", ".zip", *tables.SUFFIXES)]
+    kept = [root / f"{source}{suffix}" for suffix in KEPT]
     bare = source == path.name and source not in {".", ".."}
     candidates: list[Path] = [*kept, path] if bare else [path]
     for candidate in candidates:
@@ -310,7 +318,20 @@ def divide(surveyed: Surveyed, options: SourceOptions) -> Divided:
         members.sort(key=lambda at: (pictures[at].sha256, entries[at].label, entries[at].name))
     skipped = (*surveyed.unreadable(), *left_out.values(), *leaks.values(), *surveyed.ignored)
     alike = dict(zip(usable, roots.tolist(), strict=True))
-    return Divided(keys, sides, skipped, notes, alike)
+    tested = Counter(entries[at].label for at in sides[TEST])
+    return Divided(keys, sides, skipped, (*notes, *_thin(keys, tested)), alike)
+
+
+def _thin(keys: tuple[str, ...], tested: Mapping[str, int]) -> Iterator[str]:
+    """Yield what a person should know of a test split that tells next to nothing of a class."""
+    few = {key: tested[key] for key in keys if tested[key] < FEWEST_TESTED}
+    if few:
+        named = ", ".join(f"{count} of {key}" for key, count in [*few.items()][:_SHOWN])
+        yield (
+            f"The test split has few pictures: {named}{_more([*few])}. Figures of so few say "
+            f"little. With {FEWEST_TESTED} and more of each class they begin to: add pictures, say "
+            "yourself which are for test, or measure on all by train --folds."
+        )
 
 
 def label_keys(entries: Sequence[Entry]) -> tuple[str, ...]:

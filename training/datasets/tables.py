@@ -21,8 +21,8 @@ Row = Mapping[str, object]
 def read(path: Path, column: str = "") -> Listing:
     """List the pictures in a table; `column` names the one that groups, "" the one called group.
 
-    Paths are relative to the table's folder and stay inside it. Where any row names a split,
-    every row has to.
+    Paths are absolute or relative to the table's folder, and stay inside it. Where any row names
+    a split, every row has to.
 
     Raises:
         DatasetError: the table cannot be read, or a line of it is wrong; the line is named.
@@ -98,12 +98,13 @@ def _jsonl(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
 
 def _entry(table: Path, line: int, row: Row, column: str) -> Entry:
     name = _text(table, line, row, "path").replace("\\", "/")
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts:
+    pure = _inside(table, PurePosixPath(name))
+    if pure is None:
         _wrong(
             table,
             line,
-            f"expected a path inside the folder of {table.name}, relative to it. Received: {name}",
+            f"expected a path inside the folder of {table.name}. Received: {name}. Move the list "
+            "into a folder that holds all its pictures.",
         )
     file = table.parent / pure
     if not file.is_file():
@@ -118,6 +119,14 @@ def _entry(table: Path, line: int, row: Row, column: str) -> Entry:
         group=_optional(table, line, row, column),
         short=str(pure),
     )
+
+
+def _inside(table: Path, path: PurePosixPath) -> PurePosixPath | None:
+    """Return a row's path as seen from the table's folder; None for one that is not in it."""
+    folder = PurePosixPath(table.parent.absolute().as_posix())
+    if path.is_absolute() and path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    return None if path.is_absolute() or ".." in path.parts else path
 
 
 def _text(table: Path, line: int, row: Row, name: str) -> str:

@@ -193,9 +193,13 @@ def load(source: str, bundle: Bundle, group_by: str = "", spec: InputSpec | None
 
 @dataclass(frozen=True)
 class Measured:
-    """The pictures that a version is measured on; labels are indices into the version's."""
+    """The pictures that a version is measured on; labels are indices into the version's.
+
+    `split` is what was asked for: `test`, `validation` or `all`.
+    """
 
     dataset: Dataset
+    split: str
     name: str
     parts: tuple[Split, ...]
 
@@ -228,7 +232,7 @@ def choose(bundle: Bundle, dataset: Dataset, split: str, *, some_labels: bool = 
     needed = [key for key in keys if key in given]
     _check_labels(keys, needed, parts, f"the {split} images of {dataset.name}")
     _check_size(bundle, dataset)
-    return Measured(dataset, f"{split} images of {dataset.name}", parts)
+    return Measured(dataset, split, f"{split} images of {dataset.name}", parts)
 
 
 def _parts(dataset: Dataset, split: str) -> list[Split]:

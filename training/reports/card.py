@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from classifier.manifest import UNMEASURED, Thresholds
 from classifier.measured import LEVELS, Acceptance, NotSure
 from training.evaluation import Evaluation
 from training.reports import words
@@ -21,6 +22,7 @@ class Card:
         summary: what it does, in a sentence or two.
         facts: sentences about the network, its input, its temperature; without a full stop.
         counts: images by split; `digest` is the data set's.
+        thresholds: where the levels of each label begin.
         own: what only the recipe can say, in Markdown; may be empty.
     """
 
@@ -36,6 +38,7 @@ class Card:
     acceptance: Acceptance
     not_sure: NotSure
     milliseconds: Mapping[str, float]
+    thresholds: Mapping[str, Thresholds]
     own: str = ""
 
     def markdown(self) -> str:
@@ -54,6 +57,7 @@ class Card:
             "training nor calibration saw, through the graph that serves.",
             "\n".join(self._figures()),
             "\n".join(self._levels()),
+            f"{words.LEVELS.capitalize()}. Where they begin stands with each label below.",
             f"*Not sure*: {words.not_sure(self.not_sure)}.",
             "\n".join(self._per_class()),
             "## What it was accepted by",
@@ -99,11 +103,13 @@ class Card:
 
     def _per_class(self) -> Iterator[str]:
         scores = ("precision", "recall", "f1")
-        yield "| label | precision | recall | F1 | images |"
-        yield "| --- | --- | --- | --- | --- |"
+        yield "| label | precision | recall | F1 | images | high from | medium from |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
         for key, figures in self.test.per_class.items():
             cells = " | ".join(words.percent(figures[score]) for score in scores)
-            yield f"| {key} | {cells} | {figures['images']:,} |"
+            begin = self.thresholds.get(key, UNMEASURED)
+            levels = f"{begin.high:.3f} | {begin.medium:.3f}"
+            yield f"| {key} | {cells} | {figures['images']:,} | {levels} |"
 
     def _accepted(self) -> str:
         rule = f"The rule: {words.rule(self.acceptance.rule)}."

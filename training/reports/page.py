@@ -86,7 +86,7 @@ def _sections(report: Report) -> Iterator[str]:
         yield verdict(report.acceptance)
     yield (
         '<div class="two">'
-        + section("Confidence levels", _levels(report), on)
+        + section("Confidence levels", _levels(report), f"{on} {words.LEVELS.capitalize()}.")
         + section("What it is", facts(report.facts))
         + "</div>"
     )
@@ -157,7 +157,8 @@ def _levels(report: Report) -> str:
     shown = table(["level", "of answers", "images", "right", "95 % interval"], rows)
     if report.not_sure is None:
         return shown
-    return f"{shown}<h3>Not sure</h3><p>{html.escape(words.not_sure(report.not_sure))}.</p>"
+    said = html.escape(words.not_sure(report.not_sure, report.images))
+    return f"{shown}<h3>Not sure</h3><p>{said}.</p>"
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

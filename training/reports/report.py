@@ -23,6 +23,7 @@ class Report:
     Attributes:
         subtitle: one sentence under the title, such as how the version was made.
         measured_on: the images in words, such as "10,000 test images of cifar10".
+        images: which they are, as in "leaves 13 % of the test images unanswered".
         acceptance: what the rule says; None where it was not applied.
         facts: (name, value) pairs about the version, in the order to be shown.
         card: the model card in Markdown.
@@ -41,6 +42,7 @@ class Report:
     not_sure: NotSure | None
     milliseconds: Mapping[str, float]
     sizes: Mapping[str, int]
+    images: str = "test images"
     card: str = ""
     facts: Sequence[tuple[str, str]] = ()
     validation: Evaluation | None = None

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from classifier.imaging import InputSpec, ResizeRule
 from classifier.measured import AcceptanceRule, MeasuredLevel, NotSure, Search
 
+# What the levels are; `calibration.confidence_thresholds` computes where they begin.
+LEVELS = (
+    "high: a probability of at least the mean that right answers of the label had on validation "
+    "images; medium: down to one standard deviation below it; low: less"
+)
+
 
 def percent(share: float | None, digits: int = 1) -> str:
     return "\N{EN DASH}" if share is None else f"{share * 100:.{digits}f} %"
@@ -50,8 +56,8 @@ def level(measured: MeasuredLevel) -> str:
     return f"{right} ({interval(measured.interval)}), {percent(measured.share)} of the answers"
 
 
-def not_sure(found: NotSure) -> str:
-    """Write what the *not sure* threshold does, or why there is none."""
+def not_sure(found: NotSure, images: str = "test images") -> str:
+    """Write what the *not sure* threshold does to the images measured, or why there is none."""
     if found.search is Search.TOO_FEW:
         return f"no threshold: too few validation images to tell {percent(found.goal, 0)}"
     if found.search is Search.UNREACHABLE or found.validation is None or found.test is None:
@@ -59,7 +65,7 @@ def not_sure(found: NotSure) -> str:
     left = found.test
     return (
         f"under a probability of {found.threshold:.3f}; leaves {percent(left.unanswered)} of the "
-        f"test images unanswered ({percent(found.validation.unanswered)} on validation), the rest "
+        f"{images} unanswered ({percent(found.validation.unanswered)} on validation), the rest "
         f"is right {percent(left.precision)} of the time "
         f"({percent(found.validation.precision)} on validation)"
     )

@@ -39,6 +39,14 @@ def test_every_two_of_three_versions_are_compared() -> None:
     assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
 
 
+def test_several_pairs_are_each_held_to_more() -> None:
+    best, worst = _answering(0, 0, 1, 1, 1), _answering(1, 1, 0, 0, 0)
+    (alone,) = comparison.compare([("a", best), ("b", worst)])
+    several = comparison.compare([("a", best), ("b", worst), ("c", worst)])
+    assert alone.p_value == pytest.approx(2 / 2**5)
+    assert [pair.p_value for pair in several] == pytest.approx([3 * 2 / 2**5, 3 * 2 / 2**5, 1])
+
+
 def test_other_pictures_are_not_compared() -> None:
     other = evaluate(np.full((1, 2), 0.5, dtype=np.float32), np.array([0]), KEYS, {})
     with pytest.raises(ValueError, match="same pictures"):

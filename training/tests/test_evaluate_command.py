@@ -187,6 +187,9 @@ def test_a_data_set_of_some_labels_is_measured_when_asked_and_not_judged(
     measured = json.loads(evaluate(*arguments, "--some-labels", "--json"))
     printed = evaluate(*arguments, "--some-labels", "--output", str(swatches / "page.html"))
 
+    assert "test accuracy" not in printed
+    assert "\naccuracy  " in printed
+
     assert measured["images"] == 16
     assert measured["acceptance"] is None
     assert "accepted" not in printed.lower()

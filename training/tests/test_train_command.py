@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -21,10 +22,10 @@ from pytest_django import Settings
 
 from classifier.bundles import Bundle
 from classifier.models import ModelVersion, RegisteredModel
-from training import checkpoints, drawing, orders, runs
+from training import checkpoints, drawing, orders, recipe_words, runs
 from training.datasets import cifar10
 from training.datasets.dataset import Dataset, Split
-from training.management.commands.train import order_of
+from training.management.commands.train import onwards, order_of
 from training.management.stopping import sigterm_as_interrupt
 from training.management.terminal import reporter
 from training.models import TrainingRun
@@ -285,10 +286,58 @@ def test_a_relative_path_is_found_again_from_another_folder(
         assert session.dataset.name == "My Pets"
 
 
+def test_relative_weights_are_found_again_from_another_folder(
+    roots: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (roots / "start.weights.h5").write_bytes(b"some")
+    monkeypatch.chdir(roots)
+    with orders.prepared(
+        Order("transfer", dataset=str(pets), weights="start.weights.h5", output=roots / "out")
+    ):
+        pass
+    monkeypatch.chdir("/")
+    with orders.resumed("transfer", roots / "out") as session:
+        assert session.plan.weights == str(roots / "start.weights.h5")
+
+
+def test_a_network_that_starts_from_nothing_takes_no_weights_in_a_smoke_run_either() -> None:
+    said = refused("train", "cifar10_fast", "--smoke", "--weights", "imagenet")
+    assert "cifar10_fast starts from nothing: leave out --weights" in said
+
+
+def test_how_to_go_on_keeps_what_was_to_become_of_the_result() -> None:
+    chosen = {"register": True, "activate": True, "override_gate": True, "reason": "it is better"}
+    assert onwards(chosen) == [
+        "--register", "--activate", "--override-gate", "--reason", "it is better",
+    ]  # fmt: skip
+    assert onwards(dict.fromkeys(chosen, "")) == []
+
+
 def test_the_list_of_recipes_says_what_each_is_for() -> None:
-    printed = say("train", "--list")
-    assert all(name in printed for name in recipes.names())
-    assert "--dataset, your own" in printed
+    lines = say("train", "--list").splitlines()
+    for name in recipes.names():
+        recipe = recipes.find(name)
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        assert recipe.title in line
+        assert recipe.architecture in line
+        assert line.endswith(recipe.dataset or "--dataset, your own")
+
+
+def test_a_recipe_tells_its_results_and_every_setting_with_its_value() -> None:
+    printed = say("train", "flowers", "--about")
+    assert "93.63 % on 204 test pictures" in printed
+    assert "  head_epochs=3\n" in printed
+    for name in recipes.find("flowers").settings.as_json():
+        assert f"\n  {name}=" in printed
+    assert "one of the recipes" in refused("train", "nope", "--about")
+
+
+def test_the_reference_explains_every_setting_as_the_code_does() -> None:
+    page = Path("docs/reference/settings.md").read_text(encoding="utf-8")
+    explained = [row for group in recipe_words.explained() for row in group.settings]
+    assert {name for name, _ in explained} == set(recipes.find("flowers").settings.as_json())
+    for name, meaning in explained:
+        assert re.search(rf"\| `{name}` \| .* \| {re.escape(meaning)} \|", page), name
 
 
 # -- what is refused -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from classifier.bundles import Bundle, BundleError
 from classifier.imaging import InputSpec
 from classifier.runtimes import RuntimeFault
+from classifier.significance import LEVEL
 from training.datasets.dataset import Dataset, DatasetError
 from training.management import versions
 from training.management.commands.evaluate import check_page, measure
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # differing images on the console, unless told
 MOST_PICTURES = 100
+CORRECTED = "Each p is corrected for the number of pairs (Holm)."
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def text(rows: list[Row], pairs: list[Pair], show: int) -> Iterator[str]:
         )
     for pair in pairs:
         yield from _pair_text(rows, pair, show)
+    if len(pairs) > 1:
+        yield f"\n{CORRECTED}"
 
 
 def _pair_text(rows: list[Row], pair: Pair, show: int) -> Iterator[str]:
@@ -186,7 +190,7 @@ def _pair_text(rows: list[Row], pair: Pair, show: int) -> Iterator[str]:
 
 def sentence(pair: Pair) -> str:
     """Return what McNemar's test says of a pair."""
-    verdict = "more than chance gives" if pair.p_value < 0.05 else "may well be chance"
+    verdict = "more than chance gives" if pair.p_value < LEVEL else "may well be chance"
     return (
         f"{pair.first} alone is right on {pair.only_first:,}, {pair.second} alone on "
         f"{pair.only_second:,}: p = {pair.p_value:.3g} (McNemar, exact), {verdict}"
@@ -278,7 +282,9 @@ def _pair_section(rows: list[Row], pair: Pair) -> str:
         + f"<h3>{len(pair.differing):,} images are answered differently</h3>"
         + page.pictures(zip(urls, captions, strict=True))
     )
-    return page.section(f"{pair.first} and {pair.second}", content, f"{sentence(pair)}.")
+    corrected = f" {CORRECTED}" if len(rows) > 2 else ""
+    about = f"{sentence(pair)}.{corrected}"
+    return page.section(f"{pair.first} and {pair.second}", content, about)
 
 
 def _pictures(chosen: Measured, indices: list[int]) -> list[str]:

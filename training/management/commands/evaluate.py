@@ -129,8 +129,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{version} on the {chosen.name}\n")
         for skipped in chosen.dataset.skipped[:10]:
             self.stdout.write(f"skipped {skipped.name}: {skipped.reason}")
-        if more := len(chosen.dataset.skipped) - 10:
-            self.stdout.write(f"and {more} more files were skipped") if more > 0 else None
+        if (more := len(chosen.dataset.skipped) - 10) > 0:
+            self.stdout.write(f"and {more} more files were skipped")
         text = console.summary(
             measured,
             milliseconds["median"],
@@ -138,6 +138,7 @@ class Command(BaseCommand):
             p95=milliseconds["p95"],
             acceptance=acceptance,
             not_sure=not_sure_here(bundle, measured),
+            split=chosen.split,
         )
         self.stdout.write(text)
 
@@ -234,6 +235,7 @@ def write_page(
         evaluation=measured,
         acceptance=acceptance,
         not_sure=not_sure_here(bundle, measured),
+        images=f"{chosen.split} images",
         milliseconds=milliseconds,
         sizes=sizes,
         facts=[

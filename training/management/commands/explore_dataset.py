@@ -49,6 +49,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
     def handle(self, *args: Any, source: str, output: Path | None, **options: Any) -> None:
+        if output and not output.parent.is_dir():
+            sentence = f"Expected --output in a folder that is there. Received: {output}"
+            raise CommandError(sentence, returncode=2)
         try:
             chosen = SourceOptions(seed=options["seed"], group_by=options["group_by"])
             surveyed = self._survey(source, chosen, quiet=options["json"])
@@ -96,18 +99,23 @@ class Command(BaseCommand):
             file.write(page.encode())
 
 
+def counted(number: int, thing: str, more: str = "s") -> str:
+    return f"{number:,} {thing}{'' if number == 1 else more}"
+
+
 def lines(findings: Findings) -> Iterator[str]:
     """Give what a console shows of the findings, line by line."""
     yield (
-        f"{findings.name}: {findings.files:,} picture files, {findings.readable:,} of them "
-        f"readable, {len(findings.classes):,} classes"
+        f"{findings.name}: {counted(findings.files, 'picture file')}, {findings.readable:,} of "
+        f"them readable, {counted(len(findings.classes), 'class', 'es')}"
     )
     yield from _classes(findings)
     yield from _shapes(findings)
     yield from _trouble(findings)
     if findings.groups:
         sizes = findings.groups.values()
-        yield f"\nGroups: {len(sizes):,}, of {min(sizes):,} to {max(sizes):,} pictures"
+        spread = f"{min(sizes):,} to " if min(sizes) < max(sizes) else ""
+        yield f"\nGroups: {len(sizes):,}, of {spread}{counted(max(sizes), 'picture')}"
         yield from _some([f"{name}: {size:,}" for name, size in findings.groups.items()])
     yield from _split(findings)
 
@@ -118,7 +126,8 @@ def _classes(findings: Findings) -> Iterator[str]:
     yield "\nClasses"
     for name, count in findings.classes.items():
         yield f"  {name:<{wide}}  {count:>8,}  {'#' * round(_BAR * count / most)}"
-    yield f"  The largest is {findings.imbalance:.1f} times the smallest."
+    if findings.imbalance >= 1.05:
+        yield f"  The largest is {findings.imbalance:.1f} times the smallest."
     if findings.imbalance > IMBALANCED:
         yield "  Consider class weights, and look at the figures of each class."
 
@@ -172,6 +181,8 @@ def _some(items: Sequence[str]) -> Iterator[str]:
 
 def _split(findings: Findings) -> Iterator[str]:
     yield "\nSplit"
+    if findings.left_out and findings.splits:
+        yield f"  {counted(len(findings.left_out), 'file')} left out, as told above."
     if findings.refusal:
         yield f"  Training would refuse it. {findings.refusal}"
     if findings.splits:

@@ -17,11 +17,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.management import arguments
-from training import architectures, orders, sessions
+from training import architectures, orders, recipe_words, sessions
 from training.management import folds, versions
 from training.management.environment import require_keras
 from training.management.exporting import require_exporting
 from training.management.stopping import INTERRUPTED, sigterm_as_interrupt
+from training.management.tables import table
 from training.management.terminal import reporter
 from training.orders import Order, Session, SessionError
 from training.recipes import recipe as recipes
@@ -31,6 +32,8 @@ DECIDED = (
     "architecture", "dataset", "name", "title", "weights", "group_by", "max_bad", "epochs", "seed",
     "output",
 )  # fmt: skip
+COLUMNS = ("RECIPE", "NETWORK", "WHAT IT LEARNS", "DATA")
+OWN_DATA = "--dataset, your own"
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -45,6 +48,11 @@ class Command(BaseCommand):
         parser.add_argument("recipe", nargs="?", help=f"one of: {', '.join(recipes.names())}")
         parser.add_argument("--list", action="store_true", help="show what each recipe is for")
         add_choices(parser)
+        parser.add_argument(
+            "--about",
+            action="store_true",
+            help="say what the recipe does, how long it takes, how good it gets, and its settings",
+        )
         parser.add_argument(
             "--name",
             help="the registered model that the result is a version of (default: the recipe's, or "
@@ -90,9 +98,12 @@ class Command(BaseCommand):
         if not options["recipe"]:
             sentence = f"Expected a recipe: {', '.join(recipes.names())}. Received: none"
             raise CommandError(sentence, returncode=2)
+        if options["about"]:
+            self.stdout.write(about(options["recipe"]))
+            return
         versions.check_why(options, None)
         require_keras()
-        with as_command_errors(options["recipe"]) as stoppable:
+        with as_command_errors(options["recipe"], onwards(options)) as stoppable:
             if options["folds"] is not None and not self._cross_validated(options):
                 return
             try:
@@ -146,9 +157,7 @@ class Command(BaseCommand):
         self.stdout.write(str(trained))
         self.stdout.flush()
         words = ["train", options["recipe"], "--resume", str(trained.folder)]
-        words += [f"--{flag}" for flag in ("register", "activate") if options[flag]]
-        words += ["--override-gate"] if options["override_gate"] else []
-        words += ["--reason", options["reason"]] if options["reason"] else []
+        words += onwards(options)
         done = subprocess.run(  # noqa: S603 (this program, with words of ours)
             [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *words],
             env={**os.environ, "KERAS_BACKEND": sessions.EXPORTS},
@@ -283,11 +292,19 @@ def run(command: BaseCommand, session: Session, *, devices: Sequence[str] = ()) 
     return result
 
 
+def onwards(options: dict[str, Any]) -> list[str]:
+    """Return the words that say what is to become of a run's result, for its resumption."""
+    words = [f"--{flag}" for flag in ("register", "activate") if options[flag]]
+    words += ["--override-gate"] if options["override_gate"] else []
+    return words + (["--reason", options["reason"]] if options["reason"] else [])
+
+
 @contextlib.contextmanager
-def as_command_errors(recipe: str) -> Iterator[list[Session]]:
+def as_command_errors(recipe: str, words: Sequence[str] = ()) -> Iterator[list[Session]]:
     """Turn refusals, Ctrl-C and SIGTERM into CommandErrors.
 
-    The list takes the session once it is prepared: then a stopped run says how to go on.
+    The list takes the session once it is prepared: then a stopped run says how to go on, with
+    these words.
     """
     prepared: list[Session] = []
     try:
@@ -296,22 +313,32 @@ def as_command_errors(recipe: str) -> Iterator[list[Session]]:
     except SessionError as error:
         raise CommandError(str(error), returncode=2) from error
     except KeyboardInterrupt as error:
-        raise CommandError(_stopped(recipe, prepared), returncode=INTERRUPTED) from error
+        raise CommandError(_stopped(recipe, prepared, words), returncode=INTERRUPTED) from error
 
 
-def _stopped(recipe: str, prepared: list[Session]) -> str:
+def _stopped(recipe: str, prepared: list[Session], words: Sequence[str]) -> str:
     if not prepared:
         return "Stopped before anything was trained."
-    folder = shlex.quote(str(prepared[0].folder))
-    return f"Stopped. Go on with: python manage.py train {recipe} --resume {folder}"
+    said = shlex.join([recipe, "--resume", str(prepared[0].folder), *words])
+    return f"Stopped. Go on with: python manage.py train {said}"
+
+
+def about(name: str) -> str:
+    """Return a recipe in words; CommandError for one that is none."""
+    try:
+        return recipe_words.about(recipes.find(name))
+    except recipes.UnknownRecipe as error:
+        raise CommandError(str(error), returncode=2) from error
 
 
 def recipe_list() -> str:
-    """Return a line a recipe: its name, its title, its data."""
+    """Return a line a recipe: its name, its title, its network, its data."""
     found = [recipes.find(name) for name in recipes.names()]
-    width = max(len(recipe.name) for recipe in found)
-    return "\n".join(
-        f"{recipe.name.ljust(width)}  {recipe.title} "
-        f"(data: {recipe.dataset or '--dataset, your own'})"
-        for recipe in found
+    rows = [
+        (each.name, recipe_words.sized(each.architecture), each.title, each.dataset or OWN_DATA)
+        for each in found
+    ]
+    return (
+        f"{table([COLUMNS, *rows])}\n\n"
+        "How long each takes, how good it gets, and its settings: manage.py train RECIPE --about"
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from classifier.bundles import Bundle, Description, Label
-from classifier.imaging import InputSpec, Interpolation, ResizeRule
+from classifier.imaging import InputSpec
 from training import calibration, export, measuring, reports
-from training.datasets.dataset import Pictures, Split
+from training.datasets.dataset import Split
 from training.evaluation import Evaluation, OneView
 from training.measuring import Measured
 from training.predicting import predict_logits
@@ -44,9 +44,9 @@ class Trained(Protocol):
 class Run:
     """A finished training and all that its bundle says of it.
 
-    `input` is what pictures were decoded to; None for a data set that comes in its network's
-    size, whose photos of other shapes are cropped to their middle when it serves. `origin` is what
-    else must be known to train the same again: data, weights, code (`training.reproducing`).
+    `input` is what pictures of every split were decoded to, and what pictures will be when it
+    serves. `origin` is what else must be known to train the same again: data, weights, code
+    (`training.reproducing`).
     `recorded`, `names` and `trained_on` are of a version that is only packaged anew: what its
     manifest said of the recipe, word for word, its labels' display names, and the day it was made.
     """
@@ -58,7 +58,7 @@ class Run:
     dataset_digest: str
     validation: Split
     test: Split
-    input: InputSpec | None = None
+    input: InputSpec
     origin: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[str, Any] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
@@ -71,10 +71,6 @@ class Run:
         if not self.trained_on:
             return today
         return f"{self.trained_on}, exported and measured again on {today}"
-
-    @property
-    def spec(self) -> InputSpec:
-        return self.input or input_spec(self.test.images)
 
 
 def package(run: Run, root: Path) -> tuple[Bundle, Evaluation]:
@@ -90,7 +86,7 @@ def package(run: Run, root: Path) -> tuple[Bundle, Evaluation]:
     network = run.trainer.best_network()
     logits = predict_logits(network, run.validation.images, views=settings.views)
     temperature = calibration.fit_temperature(logits, run.validation.labels)
-    export.write_graphs(network, root, run.spec, temperature=temperature, views=settings.views)
+    export.write_graphs(network, root, run.input, temperature=temperature, views=settings.views)
     measured = _measure(run, network, temperature, root / "model.onnx")
     sizes = {path.name: path.stat().st_size for path in root.iterdir() if path.is_file()}
     report = _report(run, network, temperature, measured, sizes)
@@ -125,23 +121,6 @@ def _one_view(run: Run, network: Any, temperature: float) -> OneView | None:
     )
 
 
-def input_spec(images: Pictures) -> InputSpec:
-    """Return the input of a network trained on pictures of this size.
-
-    Photos that are not square are cropped to their middle: it keeps proportions, which
-    squashing does not, and adds no border that training never showed. They are made small by the
-    smoothest filter: sharper ones look less like CIFAR-10 (of 400 photos of dogs, `cifar10_cnn`
-    knew 53 % with it, 46 % with the bicubic one, 41 % with Lanczos).
-    """
-    _, height, width, _ = images.shape
-    return InputSpec(
-        height=height,
-        width=width,
-        resize=ResizeRule.CROP,
-        interpolation=Interpolation.BILINEAR,
-    )
-
-
 def _description(
     run: Run, network: Any, temperature: float, measured: Measured, sizes: Mapping[str, int]
 ) -> Description:
@@ -153,7 +132,7 @@ def _description(
         labels=tuple(
             Label(key, run.names.get(key, key.replace("_", " "))) for key in run.label_keys
         ),
-        input=run.spec,
+        input=run.input,
         temperature=temperature,
         confidence=measured.thresholds,
         dataset={
@@ -219,7 +198,7 @@ def _facts(
     return [
         ("Architecture", run.recipe.architecture),
         ("Parameters", f"{network.count_params():,}"),
-        ("Input", words.input_size(run.spec)),
+        ("Input", words.input_size(run.input)),
         ("Views averaged", str(len(VIEWS[run.trainer.settings.views]))),
         ("Data set", _dataset_name(run)),
         *((f"{split.capitalize()} images", f"{count:,}") for split, count in counts.items()),
@@ -257,7 +236,7 @@ def _sentences(run: Run, network: Any, temperature: float) -> list[str]:
     averaged = [f"The served graph averages {views} views of a picture"] if views > 1 else []
     return [
         f"{network.count_params():,} parameters",
-        f"Input: {words.input_size(run.spec)}",
+        f"Input: {words.input_size(run.input)}",
         f"Temperature {temperature:.3f}, fitted on {len(run.validation):,} validation images",
         *averaged,
     ]

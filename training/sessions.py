@@ -21,7 +21,7 @@ from django.db import DatabaseError
 
 from classifier import registry
 from classifier.models import ModelVersion
-from training import orders, runs, surroundings
+from training import loading, orders, runs, surroundings
 from training.datasets.dataset import DatasetError
 from training.models import Outcome, TrainingRun
 from training.orders import Session, SessionError
@@ -178,14 +178,16 @@ def _run(
     record.note(phase="measuring")
     say("Exporting and measuring.")
     made = Run(
-        recipe=dataclasses.replace(session.recipe, dataset=session.dataset.name),
+        recipe=dataclasses.replace(
+            session.recipe, dataset=session.dataset.name, title=_title(session)
+        ),
         trainer=trainer,
         command=orders.without_folders(session.plan.command),
         label_keys=session.dataset.label_keys,
         dataset_digest=session.plan.dataset_digest,
         validation=session.validation,
         test=session.test,
-        input=session.recipe.input,
+        input=loading.input_of(session.recipe),
         origin=_origin(session.plan, record.run),
     )
     bundle, evaluation = package(made, session.folder / runs.BUNDLE)
@@ -234,11 +236,15 @@ def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
     return trainer
 
 
+def _title(session: Session) -> str:
+    return orders.title_of(recipes.find(session.plan.recipe), session.plan, session.dataset)
+
+
 def _introduction(session: Session, trainer: Trainer) -> str:
     from training.reports import words
 
     plan, settings = session.plan, session.plan.settings
-    title = orders.title_of(recipes.find(plan.recipe), plan, session.dataset)
+    title = _title(session)
     return (
         f"{title}: {plan.architecture} of {trainer.network.count_params():,} parameters on "
         f"{session.dataset.name}, {len(session.train):,} training and {len(session.validation):,} "

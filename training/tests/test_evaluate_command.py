@@ -17,6 +17,7 @@ from PIL import Image
 from pytest_django import Settings
 
 from classifier import registry, serving
+from classifier.imaging import InputSpec, Interpolation, ResizeRule
 from classifier.measured import Acceptance, AcceptanceRule
 from classifier.models import ModelVersion, Prediction, RegisteredModel
 from classifier.tests.bundles import COLOURS, make_bundle
@@ -29,6 +30,7 @@ from training.tests.swatches import swatch, write_swatches
 
 pytestmark = pytest.mark.django_db
 Evaluate = Callable[..., str]
+INPUT = InputSpec(height=32, width=32, resize=ResizeRule.CROP, interpolation=Interpolation.BILINEAR)
 
 
 @pytest.fixture
@@ -244,6 +246,7 @@ def test_the_page_gives_the_probabilities_that_evaluate_gave(
         dataset_digest="0" * 64,
         validation=trainer.validation,
         test=colours(30, seed=3),
+        input=INPUT,
     )
     bundle, _ = package(run, tmp_path / "run" / "bundle")
     registry.register(bundle.root, activate=True)

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_letters, digits
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from training.architectures import mobilenet_v3_small
 from training.datasets import id_documents, sources
 from training.datasets.cards import documents, fronts, marks, text
 from training.datasets.cards.documents import DOCUMENTS_OF_A_DESIGN, KINDS
+from training.datasets.cards.typefaces import MONO, SANS, SCRIPT, SERIF, WORLD, Typeface
+from training.datasets.cards.words import _SCRIPTS, _VOWELS
 from training.datasets.dataset import DatasetError
 from training.recipes import recipe as recipes
 from training.tests import tiny
@@ -21,6 +24,7 @@ from training.trainer import Trainer
 
 INPUT = InputSpec(height=32, width=32, resize=ResizeRule.PAD)
 SMALL = "id_documents:count=200"
+NOWHERE = "\uffff"  # a letter of no font
 ISSUES = range(40)  # four designs of each type
 
 
@@ -250,6 +254,26 @@ def test_the_model_card_says_that_it_learned_from_drawn_documents() -> None:
     card = " ".join(recipes.find("id_documents").card.split())
     assert "No real document was seen" in card
     assert "real documents need real samples" in card
+
+
+@pytest.mark.parametrize("name", sorted({*SANS, *SERIF, *MONO, *SCRIPT}))
+def test_no_letter_of_a_name_is_printed_as_an_empty_box(name: str) -> None:
+    typeface = Typeface(name, spells_what_it_has=True)
+    box = np.asarray(typeface.mask(NOWHERE, 20))
+    for letter in {*"".join(_VOWELS), *"".join(_VOWELS).upper(), *ascii_letters, *digits, *"<./-"}:
+        printed = np.asarray(typeface.mask(letter, 20))
+        assert printed.any(), letter
+        assert not np.array_equal(printed, box), letter
+
+
+@pytest.mark.parametrize("name", WORLD)
+def test_no_letter_of_another_script_is_printed_as_an_empty_box(name: str) -> None:
+    typeface = Typeface(name, spells_what_it_has=True)
+    boxes = [np.asarray(Typeface(each).mask(NOWHERE, 20)) for each in WORLD]
+    for letters, capitals in _SCRIPTS.values():
+        for letter in letters + (letters.upper() if capitals else ""):
+            printed = np.asarray(typeface.mask(letter, 20))
+            assert not any(np.array_equal(printed, box) for box in boxes), letter
 
 
 def test_georgian_is_printed_in_letters_that_the_typeface_has() -> None:

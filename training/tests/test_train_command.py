@@ -1,6 +1,7 @@
 """`manage.py train`, called as a person does: whole runs on few pictures, and what it refuses."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -67,8 +68,8 @@ def roots(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """A folder of cats and dogs, twenty of each."""
-    return drawing.draw(tmp_path / "My Pets", per_label=20, side=32, label_keys=PETS)
+    """A folder of cats and dogs, twenty of each, larger than any network takes them."""
+    return drawing.draw(tmp_path / "My Pets", per_label=20, side=80, label_keys=PETS)
 
 
 @pytest.fixture
@@ -150,6 +151,12 @@ def test_a_folder_of_ones_own_becomes_a_model_of_its_name(
     assert set(version.model.label_names()) == set(PETS)
     assert str(roots) not in str(version.manifest)
     assert "--dataset" in refused("train", "transfer")
+    bundle = version.open_bundle()
+    assert (bundle.root / "report/model_card.md").read_text().startswith("# My Pets, baseline_cnn")
+
+    # What it learned from was decoded as what it serves is: measured again, it is as it was.
+    said = json.loads(say("evaluate", "my-pets:1", "--dataset", str(pets), "--json"))
+    assert said["loss"] == bundle.manifest.metrics["test"]["loss"]
 
     # The same model again, with other labels: refused before anything is trained.
     (pets / "dog").rename(pets / "horse")

@@ -6,6 +6,7 @@ Fonts of the system are left alone: a seed shall draw the same card on every mac
 from __future__ import annotations
 
 import importlib.util
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,10 @@ MONO = ("DejaVuSansMono", "DejaVuSansMono-Bold", "cmtt10")
 SCRIPT = ("cmmi10", "cmti10", "STIXGeneralItalic", "STIXGeneralBolIta", "DejaVuSerif-Italic")
 WORLD = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique")  # more than Latin letters
 _MARGIN = 2
+# What has no letter with an accent, and the one of the world that has no Arabic.
+UNACCENTED = (PILLOW, "cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10")
+_OBLIQUE, _UPRIGHT = "DejaVuSans-Oblique", "DejaVuSans"
+_ARABIC = range(0x600, 0x700)
 # Georgian has no capitals in daily use; those of `str.upper` (Mtavruli) are in none of these.
 _MTAVRULI = {capital: capital - 0x1C90 + 0x10D0 for capital in range(0x1C90, 0x1CC0)}
 
@@ -29,17 +34,18 @@ _MTAVRULI = {capital: capital - 0x1C90 + 0x10D0 for capital in range(0x1C90, 0x1
 class Typeface:
     """A font at any size, condensed or widened by `stretch`, with extra space after letters.
 
-    With `leaves_capitals_out` it prints small letters for capitals that no font here has. Cards
-    are printed without: networks learnt from them as they are.
+    With `spells_what_it_has` it prints no empty box for a letter that the font lacks: a small
+    letter for a Georgian capital, a letter without its accent, Arabic upright. Cards are printed
+    without: networks learnt from them as they are.
     """
 
     name: str
     stretch: float = 1.0
-    leaves_capitals_out: bool = False
+    spells_what_it_has: bool = False
 
     def mask(self, text: str, size: float) -> Image.Image:
         """Return the text as a mask (L) `size` pixels high or a little more."""
-        font, text = _font(self.name, max(5, round(size))), self._printed(text)
+        font, text = self._printed(text, size)
         left, top, right, bottom = font.getbbox(text)
         width, height = int(right - left) + 2 * _MARGIN, int(bottom - top) + 2 * _MARGIN
         mask = Image.new("L", (max(1, width), max(1, height)))
@@ -51,11 +57,24 @@ class Typeface:
 
     def width(self, text: str, size: float) -> float:
         """Return how many pixels the text is wide."""
-        font = _font(self.name, max(5, round(size)))
-        return font.getlength(self._printed(text)) * self.stretch
+        font, text = self._printed(text, size)
+        return font.getlength(text) * self.stretch
 
-    def _printed(self, text: str) -> str:
-        return text.translate(_MTAVRULI) if self.leaves_capitals_out else text
+    def _printed(self, text: str, size: float) -> tuple[ImageFont.FreeTypeFont, str]:
+        """Return the font for a text, and the text as it is printed."""
+        name = self.name
+        if self.spells_what_it_has:
+            text = text.translate(_MTAVRULI)
+            if name in UNACCENTED:
+                text = _unaccented(text)
+            if name == _OBLIQUE and any(ord(letter) in _ARABIC for letter in text):
+                name = _UPRIGHT
+        return _font(name, max(5, round(size))), text
+
+
+def _unaccented(text: str) -> str:
+    apart = unicodedata.normalize("NFD", text)
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
 def some(random: Random, names: tuple[str, ...]) -> Typeface:

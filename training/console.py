@@ -77,29 +77,29 @@ def summary(
     p95: float | None = None,
     acceptance: Acceptance | None = None,
     not_sure: NotSure | None = None,
-    split: str = "test",
+    images: str = "test images",
 ) -> str:
     """Return what was measured on a split, for the console; plain text.
 
     Args:
         milliseconds, p95: median and 95th percentile for one image; megabytes: of model.onnx.
-        split: which images were measured, `all` for those of every split.
+        images: what was measured, as in "13 % of the test images".
     """
-    lines = [f"{name:18s} {value}" for name, value in _figures(evaluation, split)]
+    lines = [f"{name:18s} {value}" for name, value in _figures(evaluation, images)]
     tail = "" if p95 is None else f", 95th percentile {p95:.2f} ms"
     lines += [
         f"time per image     {milliseconds:.2f} ms (median{tail})",
         f"model size         {megabytes:.1f} MB as served",
     ]
     if not_sure:
-        lines.append(f"not sure           {words.not_sure(not_sure, f'{split} images')}")
+        lines.append(f"not sure           {words.not_sure(not_sure, images)}")
     lines += ["", *_per_class(evaluation), "", *_levels(evaluation)]
     return "\n".join([*lines, "", *verdict(acceptance)] if acceptance else lines)
 
 
-def _figures(evaluation: Evaluation, split: str) -> Iterator[tuple[str, str]]:
+def _figures(evaluation: Evaluation, images: str) -> Iterator[tuple[str, str]]:
     low, high = evaluation.interval
-    on = "" if split == "all" else f"{split} "
+    on = images.removesuffix("images")
     yield (
         f"{on}accuracy",
         f"{evaluation.accuracy:.2%}  (95 % interval {low:.2%} to {high:.2%}, "

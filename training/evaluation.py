@@ -211,7 +211,7 @@ def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, f
 def _scores(
     answers: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], keys: Sequence[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
-    """Return precision, recall and F1 per label, and their averages."""
+    """Return precision, recall and F1 per label, and their averages over labels with pictures."""
     indices = np.arange(len(keys))
     columns = precision_recall_fscore_support(labels, answers, labels=indices, zero_division=0.0)
     per_class = {
@@ -223,10 +223,12 @@ def _scores(
         }
         for key, precision, recall, f1, support in zip(keys, *columns, strict=True)
     }
+    # Labels of which nothing was measured, as of a data set with some of them, count for nothing.
+    seen = np.unique(labels)
     averages = {}
     for name in ("macro", "weighted"):
         precision, recall, f1, _ = precision_recall_fscore_support(
-            labels, answers, labels=indices, average=name, zero_division=0.0
+            labels, answers, labels=seen, average=name, zero_division=0.0
         )
         averages[name] = {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
     return per_class, averages

@@ -17,6 +17,8 @@ KINDS = {
     "cancelled": "quiet",
     "failed": "error",
     "crashed": "error",
+    "refused": "error",
+    "diverged": "error",
     "stopped answering": "error",
 }
 PHASES = {

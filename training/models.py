@@ -50,6 +50,9 @@ class Outcome(models.TextChoices):
     STOPPED = "stopped", "stopped"  # by a person: Ctrl-C, or SIGTERM
     FAILED = "failed", "failed"  # for a reason that the run itself gave
     CRASHED = "crashed", "crashed"  # by an error that nobody had foreseen
+    # What its settings, weights or pictures rule out: it would only end in the same way again.
+    REFUSED = "refused", "refused"
+    DIVERGED = "diverged", "diverged"
 
 
 class TrainingRunQuerySet(models.QuerySet["TrainingRun"]):

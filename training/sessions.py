@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 EXPORTS = "tensorflow"  # the backend
+PREPARING = "preparing"  # what a run does until its network stands
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def run(
 
 def _recorded(session: Session, report: Reporter, say: Say, devices: Sequence[str]) -> Result:
     """Run the session while its row says how it goes, and in the end how it ended."""
-    from training.trainer import TrainingError
+    from training.trainer import Diverged, TrainingError
 
     record = RunRecord(_row(session))
     record.start()
@@ -120,7 +121,13 @@ def _recorded(session: Session, report: Reporter, say: Say, devices: Sequence[st
         _end(session, record, Outcome.STOPPED, str(trained))
         raise
     except (TrainingError, DatasetError) as error:
-        _end(session, record, Outcome.FAILED, str(error))
+        if isinstance(error, Diverged):
+            outcome = Outcome.DIVERGED
+        elif isinstance(error, TrainingError) and record.run.phase == PREPARING:
+            outcome = Outcome.REFUSED  # the network could not even be built as it was asked for
+        else:
+            outcome = Outcome.FAILED
+        _end(session, record, outcome, str(error))
         raise SessionError(str(error)) from error
     except OSError as error:
         sentence = orders.words(error)
@@ -244,11 +251,10 @@ def _introduction(session: Session, trainer: Trainer) -> str:
     from training.reports import words
 
     plan, settings = session.plan, session.plan.settings
-    title = _title(session)
     return (
-        f"{title}: {plan.architecture} of {trainer.network.count_params():,} parameters on "
-        f"{session.dataset.name}, {len(session.train):,} training and {len(session.validation):,} "
-        f"validation images, {words.counted(settings.epochs, 'epoch')} of "
+        f"{_title(session)}: {trainer.network.count_params():,} parameters, "
+        f"{len(session.train):,} training and {len(session.validation):,} validation images, "
+        f"{words.counted(settings.epochs, 'epoch')} of "
         f"{words.counted(trainer.steps, 'step')}, seed {plan.seed}, in {session.folder}"
     )
 
@@ -275,7 +281,7 @@ def _row(session: Session) -> TrainingRun:
         "folder": str(session.folder.absolute()),
         "host": surroundings.host(),
         "pid": os.getpid(),
-        "phase": "preparing",
+        "phase": PREPARING,
         "outcome": Outcome.RUNNING,
         "reason": "",
         "ended_at": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -123,9 +124,12 @@ def _entry(table: Path, line: int, row: Row, column: str) -> Entry:
 
 def _inside(table: Path, path: PurePosixPath) -> PurePosixPath | None:
     """Return a row's path as seen from the table's folder; None for one that is not in it."""
-    folder = PurePosixPath(table.parent.absolute().as_posix())
-    if path.is_absolute() and path.is_relative_to(folder):
-        path = path.relative_to(folder)
+    if path.is_absolute():
+        # As it was typed, and where links lead to.
+        for folder in (os.path.abspath(table.parent), table.parent.resolve()):
+            if path.is_relative_to(PurePosixPath(Path(folder).as_posix())):
+                path = path.relative_to(PurePosixPath(Path(folder).as_posix()))
+                break
     return None if path.is_absolute() or ".." in path.parts else path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,16 +37,26 @@ def find_version(name: str, number: int | None = None) -> ModelVersion:
     name, number = _named(name, number)
     model = RegisteredModel.objects.filter(name=name).first()
     if model is None:
-        known = ", ".join(RegisteredModel.objects.values_list("name", flat=True)) or "none yet"
-        raise refusal(f"Expected a registered model: {known}. Received: {name}")
+        raise refusal(_unknown(name))
     if number is None:
         if model.active_version is None:
-            raise refusal(f"{model} has no active version.")
+            newest = model.versions.order_by("-number").first()
+            advice = f" Name one, such as {name}:{newest.number}, its newest." if newest else ""
+            raise refusal(f"{model} has no active version.{advice}")
         return model.active_version
     version = model.versions.filter(number=number).first()
     if version is None:
         raise refusal(f"{model} has no version {number}.")
     return version
+
+
+def _unknown(name: str) -> str:
+    """Return what to say of a name that no model has: recipes have names much like theirs."""
+    known = list(RegisteredModel.objects.values_list("name", flat=True))
+    alike = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    meant = f". Did you mean {alike[0]}?" if alike else ""
+    listed = ", ".join(known) or "none yet"
+    return f"Expected a registered model: {listed}. Received: {name}{meant}"
 
 
 def _named(name: str, number: int | None) -> tuple[str, int | None]:
@@ -206,6 +217,11 @@ class Measured:
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
+    @property
+    def images(self) -> str:
+        """What they are called in a sentence: `test images`, of all splits `images`."""
+        return "images" if self.split == "all" else f"{self.split} images"
+
     def names(self) -> list[str]:
         """Return what each picture is called, over all parts."""
         return [
@@ -215,24 +231,30 @@ class Measured:
         ]
 
 
-def choose(bundle: Bundle, dataset: Dataset, split: str, *, some_labels: bool = False) -> Measured:
+def choose(
+    bundle: Bundle, dataset: Dataset, split: str, *, some_labels: bool | None = None
+) -> Measured:
     """Return the pictures of a split under the version's labels.
 
     Raises CommandError unless the version knows exactly the data set's labels (`some_labels`:
-    these and others), takes pictures of its size, and every label has a picture there.
+    these and others; None where one cannot ask for that), takes pictures of its size, and every
+    label has a picture there.
     """
     keys, given = bundle.manifest.label_keys(), dataset.label_keys
     if set(given) - set(keys) or (set(keys) != set(given) and not some_labels):
-        advice = "" if set(given) - set(keys) else ". With --some-labels it may have fewer"
+        fewer = some_labels is not None and not set(given) - set(keys)
+        advice = ". With --some-labels it may have fewer" if fewer else ""
         raise refusal(
             f"Expected a data set with the labels {', '.join(keys)}. "
             f"Received: {', '.join(given)}{advice}"
         )
     parts = tuple(_relabelled(part, dataset, keys) for part in _parts(dataset, split))
     needed = [key for key in keys if key in given]
-    _check_labels(keys, needed, parts, f"the {split} images of {dataset.name}")
+    where = f"{split} images of {dataset.name}"
+    _check_labels(keys, needed, parts, f"the {where}")
     _check_size(bundle, dataset)
-    return Measured(dataset, split, f"{split} images of {dataset.name}", parts)
+    name = f"images of {dataset.name}, all splits" if split == "all" else f"{where}"
+    return Measured(dataset, split, name, parts)
 
 
 def _parts(dataset: Dataset, split: str) -> list[Split]:

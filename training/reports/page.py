@@ -179,9 +179,11 @@ def _per_class(report: Report) -> str:
         rows.append(
             [
                 html.escape(key),
-                _score(figures["precision"], answered, rule.precision),
-                _score(figures["recall"], images, rule.recall),
-                words.percent(figures["f1"]) + bar(figures["f1"]),
+                _score(figures["precision"], answered, rule.precision, "no answers"),
+                _score(figures["recall"], images, rule.recall, "no images"),
+                words.percent(figures["f1"]) + bar(figures["f1"])
+                if images
+                else words.percent(None),
                 f"{images:,}",
             ]
         )
@@ -196,9 +198,12 @@ def _per_class(report: Report) -> str:
 CHECKED = ("precision", "recall", "f1")
 
 
-def _score(share: float, count: int, limit: float) -> str:
+def _score(share: float, count: int, limit: float, without: str) -> str:
+    """Return a share with its interval as HTML; what there are none of, it says `without`."""
+    if not count:
+        return f'<span class="faint">{without}</span>'
     low = ' class="low"' if share < limit else ""
-    ends = words.interval(wilson_interval(share, count)) if count else "no answers"
+    ends = words.interval(wilson_interval(share, count))
     return f'<span{low}>{words.percent(share)}</span> <span class="faint">({ends})</span>'
 
 

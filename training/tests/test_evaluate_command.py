@@ -137,7 +137,8 @@ def test_the_rule_that_a_version_was_made_with_is_kept_unless_changed(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nothing"], "Expected a registered model: tens. Received: nothing"),
+        (["nothing"], "Expected a registered model: tens. Received: nothing$"),
+        (["t_ens"], "Received: t_ens. Did you mean tens?"),
         (["tens", "7", "--dataset", "cifar10"], "no version 7"),
         (["tens:x", "--dataset", "cifar10"], "MODEL:NUMBER.*Received: tens:x"),
         (["tens:1", "1", "--dataset", "cifar10"], "MODEL:NUMBER"),
@@ -193,6 +194,9 @@ def test_a_data_set_of_some_labels_is_measured_when_asked_and_not_judged(
     assert "\naccuracy  " in printed
 
     assert measured["images"] == 16
+    seen = [each["recall"] for each in measured["per_class"].values() if each["images"]]
+    assert len(seen) == 2
+    assert measured["macro"]["recall"] == pytest.approx(sum(seen) / 2)
     assert measured["acceptance"] is None
     assert "accepted" not in printed.lower()
     assert "ccepted</h2>" not in (swatches / "page.html").read_text()

@@ -23,7 +23,7 @@ from pytest_django import Settings
 
 from classifier.bundles import Bundle
 from classifier.models import ModelVersion, RegisteredModel
-from training import checkpoints, drawing, orders, recipe_words, runs
+from training import checkpoints, drawing, orders, recipe_words, requests, runs
 from training.datasets import cifar10
 from training.datasets.dataset import Dataset, Split
 from training.management.commands.train import onwards, order_of
@@ -446,7 +446,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(train: Train, roots: Path)
 
 
 @trains
-def test_weights_of_another_network_are_refused_with_the_run_marked_failed(
+def test_weights_of_another_network_are_refused_and_the_run_is_not_to_go_on(
     train: Train, roots: Path, pets: Path
 ) -> None:
     wrong = roots / "wrong.weights.h5"
@@ -456,8 +456,17 @@ def test_weights_of_another_network_are_refused_with_the_run_marked_failed(
     )
     assert "wrong.weights.h5" in sentence
     run = TrainingRun.objects.get()
-    assert run.state == "failed"
+    assert run.state == "refused"
     assert "wrong.weights.h5" in run.why
+    assert not requests.may_go_on(run)
+
+
+@trains
+def test_a_run_whose_loss_is_no_number_is_not_to_go_on(train: Train, roots: Path) -> None:
+    sentence = refused("train", "baseline_cnn", "--smoke", "--set", "learning_rate=1e30")
+    run = TrainingRun.objects.get()
+    assert (run.state, run.why) == ("diverged", sentence)
+    assert not requests.may_go_on(run)
 
 
 def test_weights_that_changed_stop_a_resumed_run(roots: Path, pets: Path) -> None:

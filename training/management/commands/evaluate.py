@@ -138,7 +138,7 @@ class Command(BaseCommand):
             p95=milliseconds["p95"],
             acceptance=acceptance,
             not_sure=not_sure_here(bundle, measured),
-            split=chosen.split,
+            images=chosen.images,
         )
         self.stdout.write(text)
 
@@ -235,7 +235,7 @@ def write_page(
         evaluation=measured,
         acceptance=acceptance,
         not_sure=not_sure_here(bundle, measured),
-        images=f"{chosen.split} images",
+        images=chosen.images,
         milliseconds=milliseconds,
         sizes=sizes,
         facts=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -44,10 +45,12 @@ class ConsoleReporter:
 
 
 def _progress_line(progress: Progress) -> str:
+    known = math.isfinite(progress.seconds_left)
+    left = f"  {duration(progress.seconds_left)} left" if known else ""
     return (
         f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}/{progress.steps}  "
         f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2%}  "
-        f"learning rate {progress.learning_rate:.2g}  {duration(progress.seconds_left)} left"
+        f"learning rate {progress.learning_rate:.2g}{left}"
     )
 
 

@@ -107,7 +107,12 @@ def check_digest(expected: str | None, dataset: Dataset) -> None:
         )
 
 
-def check_same(folder: Path, plan: RunPlan, dataset: Dataset) -> None:
+def check_same(folder: Path, plan: RunPlan, recipe: Recipe, dataset: Dataset) -> None:
+    """Raise RunError unless the data are those a run began with, decoded as they were then."""
+    if plan.input and plan.input != input_of(recipe).to_json():
+        raise RunError(
+            f"Pictures are decoded otherwise now than when {folder} was begun. Start a new run."
+        )
     if plan.label_keys and plan.label_keys != dataset.label_keys:
         raise RunError(
             f"Expected the labels that {folder} was trained on: {', '.join(plan.label_keys)}. "

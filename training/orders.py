@@ -254,6 +254,7 @@ def _plan(
         max_bad=order.max_bad,
         weights=weights,
         weights_digest=_digest_of(weights),
+        input=loading.input_of(recipe).to_json(),
         run_id=str(uuid7()),
     )
     _check_weights(weights, order.weights_digest)
@@ -288,7 +289,7 @@ def _prepare_again(
     _check_weights(plan.weights, plan.weights_digest)
     recipe = plan.apply(recipe)
     plan, dataset = loading.loaded(plan, recipe, stack, scanned, plan.drawn)
-    loading.check_same(folder, plan, dataset)
+    loading.check_same(folder, plan, recipe, dataset)
     return Session(
         recipe, plan, dataset, *loading.split(dataset, plan), folder, True, loading.remarks(dataset)
     )

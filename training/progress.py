@@ -21,7 +21,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is, as shown while it runs; loss and accuracy of this epoch so far."""
+    """Where a run is, as shown while it runs; loss and accuracy of this epoch so far.
+
+    `seconds_left` is NaN where nothing can be said of it: the first step builds the graph.
+    """
 
     epoch: int
     epochs: int

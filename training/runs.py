@@ -9,7 +9,7 @@ import datetime
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class RunPlan:
         weights: `imagenet`, `none` or a file; empty for the recipe's own.
         weights_digest: SHA-256 of that file, empty where there is none.
         model_name, model_title: the registered model it is for; empty for the recipe's own.
+        input: what pictures are decoded to, as a manifest has it; empty in runs that did not say.
         run_id: of the TrainingRun row, a UUID; empty in runs that had none.
     """
 
@@ -61,6 +62,7 @@ class RunPlan:
     model_title: str = ""
     run_id: str = ""
     label_keys: tuple[str, ...] = ()
+    input: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -178,6 +178,7 @@ class Trainer:
             jit_compile=keras.config.backend() == "jax",
         )
         self.optimizer.build(self.learning.trainable_variables)
+        self.compiled = True
 
     def _freeze(self, thawed: int) -> None:
         if not hasattr(self.architecture, "freeze"):
@@ -229,13 +230,16 @@ class Trainer:
         if epoch >= self.phases[self.state.phase].end:
             self._enter(self.state.phase + 1)
         self._follow_plateau()
-        started = saved = time.monotonic()
-        first = self.done % self.steps
+        started = saved = since = time.monotonic()
+        first = timed = self.done % self.steps
         with closing(prefetched(self._batches(epoch, first))) as batches:
             for step, batch in enumerate(batches, start=first + 1):
                 self._after_step(self.learning.train_on_batch(*batch, return_dict=True))
                 now = time.monotonic()
-                left = (now - started) / (step - first) * (self.total_steps - self.done)
+                if self.compiled:  # that step built the graph: it says nothing of the others
+                    self.compiled, since, timed = False, now, step
+                pace = (now - since) / (step - timed) if step > timed else np.nan
+                left = pace * (self.total_steps - self.done)
                 self.report(self._progress(epoch, step, left))
                 if now - saved > self.CHECKPOINT_SECONDS:
                     self.save_checkpoint()

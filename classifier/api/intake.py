@@ -196,6 +196,12 @@ def _is_form(request: HttpRequest) -> bool:
 
 
 def _files(request: HttpRequest, name: str) -> list[UploadedFile[bytes]]:
+    if others := sorted({*request.POST, *request.FILES} - {name}):
+        raise invalid(
+            "body",
+            f"Expected no field but {name}. Received: {', '.join(others)[:100]}. What chooses the "
+            "model stands in the address, such as ?model=NAME.",
+        )
     files = request.FILES.getlist(name)
     if not files:
         raise invalid(f"body.{name}", f"Expected a file in the field {name}.")

@@ -326,6 +326,14 @@ def test_one_file_is_asked_for_one_answer(colours: ModelVersion, program: Progra
     assert code_of(program.post_files(PREDICTIONS, {"image": "text"})) == "invalid_request"
 
 
+def test_a_field_that_would_be_passed_over_is_refused(
+    colours: ModelVersion, program: Program
+) -> None:
+    response = program.post_files(PREDICTIONS, {"image": file(picture()), "model": "pets"})
+    assert (response.status_code, code_of(response)) == (422, "invalid_request")
+    assert "?model=NAME" in response.content.decode()
+
+
 def test_many_parts_are_not_parsed(colours: ModelVersion, program: Program) -> None:
     files = {f"part{number}": file(b"x") for number in range(100)}
     assert code_of(program.post_files(PREDICTIONS, files)) == "too_many_items"

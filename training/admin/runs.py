@@ -68,13 +68,13 @@ class TrainingRunAdmin(ReadOnlyAdmin[TrainingRun]):
     change_list_template = "admin/training/trainingrun/change_list.html"
     list_display = (
         "name",
+        "dataset",
+        "started",
         "state",
         "progress",
         "validation",
         "test",
-        "dataset",
         "became",
-        "started",
     )
     list_display_links = ("name",)
     list_filter = (StateFilter, SmokeFilter, "recipe", "dataset_name")

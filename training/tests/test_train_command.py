@@ -293,6 +293,17 @@ def test_a_relative_path_is_found_again_from_another_folder(
         assert session.dataset.name == "My Pets"
 
 
+def test_a_run_whose_pictures_would_be_decoded_otherwise_does_not_go_on(
+    roots: Path, pets: Path
+) -> None:
+    with orders.prepared(Order("baseline_cnn", dataset=str(pets), output=roots / "out")):
+        pass
+    written = json.loads((roots / "out/run.json").read_text())
+    written["input"]["interpolation"] = "bicubic"
+    (roots / "out/run.json").write_text(json.dumps(written))
+    assert "decoded otherwise" in refused("train", "baseline_cnn", "--resume", str(roots / "out"))
+
+
 def test_relative_weights_are_found_again_from_another_folder(
     roots: Path, pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -567,12 +578,13 @@ def test_on_a_terminal_each_step_is_written_over_the_one_before() -> None:
 
     said = Terminal()
     tell = reporter(OutputWrapper(said))
-    for step in (1, 2):
+    for step, left in ((1, float("nan")), (2, 60.0)):
         tell(
             Progress(
                 epoch=1, epochs=2, step=step, steps=2, loss=1.0, accuracy=0.5, learning_rate=0.1,
-                seconds_left=60.0,
+                seconds_left=left,
             )
         )  # fmt: skip
+        assert said.getvalue().endswith(" left\r") is (step == 2)
     assert "step 2/2" in said.getvalue()
     assert "\n" not in said.getvalue()

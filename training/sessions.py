@@ -21,7 +21,7 @@ from django.db import DatabaseError
 
 from classifier import registry
 from classifier.models import ModelVersion
-from training import loading, orders, runs, surroundings
+from training import loading, orders, quiet, runs, surroundings
 from training.datasets.dataset import DatasetError
 from training.models import Outcome, TrainingRun
 from training.orders import Session, SessionError
@@ -108,6 +108,7 @@ def run(
 
 def _recorded(session: Session, report: Reporter, say: Say, devices: Sequence[str]) -> Result:
     """Run the session while its row says how it goes, and in the end how it ended."""
+    quiet.load_keras()
     from training.trainer import Diverged, TrainingError
 
     record = RunRecord(_row(session))

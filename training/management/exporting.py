@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.core.management.base import CommandError
 
+from training import quiet
 from training.management.environment import require_keras
 
 
 def require_exporting() -> None:
     """As `require_keras`, with Keras on TensorFlow: it alone exports what was trained."""
     require_keras()
+    quiet.load_keras()
     import keras
 
     backend = keras.config.backend()

@@ -3,8 +3,11 @@
     python manage.py train cifar10_mobilenetv2 --weights PATH --seed 0
 
 PATH is `mobilenet_v2_1.0_224_no_top.weights.h5`; without it Keras downloads the same weights.
-The goal is 92 % on the test images. Not run to the end yet: hardware, wall time and result will
-stand here.
+
+Seed 0: 93.96 % of the 10,000 test images, 95 % interval 93.48 to 94.41 %, calibration error 1.6 %,
+in 64 minutes on two cores of an AVX-512 server processor that trained something else as well (46
+minutes of computing). The goal was 92 %. The head alone had 81.3 % of the validation images after
+an epoch; five epochs of all of the backbone gave the rest. No other seed was run.
 """
 
 from classifier.imaging import InputSpec, Interpolation, ResizeRule

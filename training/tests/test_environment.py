@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from training import quiet
 from training.management import environment
 
 pytestmark = pytest.mark.django_db
@@ -41,3 +43,13 @@ def test_a_bundle_is_registered_without_keras(tmp_path: Path) -> None:
 
     call_command("register_model", str(make_bundle(tmp_path / "bundle").root))
     assert ModelVersion.objects.count() == 1
+
+
+def test_what_tensorflow_remarks_while_it_is_loaded_is_dropped_and_nothing_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with quiet._without_remarks():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are\n")
+        os.write(2, b"I0000 00:00:17 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"libsomething.so was not found\n")
+    assert capfd.readouterr().err == "libsomething.so was not found\n"

@@ -18,7 +18,7 @@ from classifier.management import arguments
 from classifier.models import ModelVersion
 from classifier.registry import GateRefused, RegistryError
 from classifier.runtimes import RuntimeFault
-from training import outputs
+from training import outputs, quiet
 from training.conversion.formats import FILES, Bits, ConversionRefused, Format
 from training.datasets.dataset import DatasetError
 from training.management import versions
@@ -92,6 +92,7 @@ class Command(BaseCommand):
             require_graphs()
         else:
             require_keras()
+            quiet.load_keras()
         by = arguments.user_named(options["by"])
         versions.check_why(options, by)
         from training.conversion import exporting

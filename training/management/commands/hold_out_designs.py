@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.imaging import InputSpec
+from training import quiet
 from training.datasets import drawn, front_back
 from training.datasets.dataset import Dataset, DatasetError
 from training.management.environment import require_keras
@@ -58,6 +59,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         require_keras()
+        quiet.load_keras()
         from training import held_out_designs
         from training.trainer import TrainingError
 

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from classifier import bundles
 from classifier.bundles import Bundle, BundleError, Role
-from training import outputs
+from training import outputs, quiet
 from training.datasets.dataset import DatasetError
 from training.management import versions
 from training.management.environment import require_keras
@@ -61,6 +61,7 @@ class Command(BaseCommand):
         if options["keep_figures"] and (options["dataset"] or options["group_by"]):
             raise refusal("Expected --keep-figures or a data set, not both.")
         require_keras()
+        quiet.load_keras()
         from training.refreshing import RefreshRefused
 
         try:

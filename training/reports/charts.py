@@ -22,6 +22,7 @@ mpl.use("Agg")
 
 ACCENT, SECOND = "#6366f1", "#d97706"
 MAX_LABELS_WITH_NUMBERS = 30
+FEW_LABELS = 4  # of so few a cell says 0 too
 MAX_LABELS_WITH_NAMES = 60
 BINS = 15
 History = Sequence[Mapping[str, float]]
@@ -77,7 +78,8 @@ def curves(history: History) -> Figure:
 def confusion_matrix(evaluation: Evaluation) -> Figure:
     """Draw what was answered (columns) for what was true (rows), shaded by share of the row."""
     count = len(evaluation.keys)
-    size = min(12.0, 2.0 + 0.42 * count)
+    # Not smaller than the chart beside it on the page, or its letters would be larger.
+    size = min(12.0, max(4.4, 2.0 + 0.42 * count))
     figure, (axes,) = _canvas(size, size)
     rows = np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
     shares = evaluation.confusion / rows
@@ -99,7 +101,7 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
 
 def _number_cells(axes: Axes, confusion: Any, shares: Any) -> None:
     for (row, column), images in np.ndenumerate(confusion):
-        if images:
+        if images or len(confusion) <= FEW_LABELS:
             colour = "white" if shares[row, column] > 0.5 else mpl.rcParams["text.color"]
             axes.text(column, row, images, ha="center", va="center", color=colour, fontsize=8)
 
@@ -119,7 +121,7 @@ def reliability(evaluation: Evaluation) -> Figure:
     upper.set_ylabel("share that is right")
     upper.set_title(f"Expected calibration error {evaluation.ece:.2%}", fontsize=10)
     lower.bar(middles, counts / len(which), width=0.9 / BINS, color="grey", alpha=0.6)
-    lower.set_ylabel("images")
+    lower.set_ylabel("of images")
     lower.set_xlabel("confidence")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
@@ -145,7 +147,7 @@ def roc_and_precision_recall(evaluation: Evaluation) -> Figure:
         right.plot(recall, precision, color=colour, label=label)
     right.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03))
     right.set_title("Precision and recall", fontsize=10)
-    right.legend(frameon=False, loc="lower left")
+    right.legend(frameon=False)
     for axes in (left, right):
         tidy(axes)
     return figure

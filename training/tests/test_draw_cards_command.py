@@ -55,7 +55,7 @@ def test_the_same_seed_writes_the_same_zip(tmp_path: Path) -> None:
 def test_it_writes_a_sheet_to_look_at(tmp_path: Path) -> None:
     said = draw("--sheet", tmp_path / "sheet.png", "--count", 9)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (8 * 240, 2 * 180)
+        assert sheet.size == (8 * 240, 2 * 202)
     assert "Contact sheet" in said
 
 
@@ -75,7 +75,7 @@ def test_it_draws_documents_into_a_folder_for_each_type(tmp_path: Path) -> None:
 def test_a_sheet_of_documents_has_ten_in_a_row(tmp_path: Path) -> None:
     draw("--documents", "--sheet", tmp_path / "sheet.jpg", "--count", 11)
     with Image.open(tmp_path / "sheet.jpg") as sheet:
-        assert sheet.size == (10 * 240, 2 * 180)
+        assert sheet.size == (10 * 240, 2 * 202)
 
 
 def test_it_leaves_alone_what_is_there(tmp_path: Path) -> None:

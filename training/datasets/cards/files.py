@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from training import outputs
 
 _QUALITY = 92
 _TILE = (240, 180)  # pixels of a picture on a sheet
+_CAPTION = 22  # pixels of height
 Write = Callable[[str, bytes], None]
 Drawn = Callable[[int], None]
 
@@ -66,14 +67,18 @@ def check(target: Path) -> None:
 
 
 def sheet(draw: Draw, *, count: int, seed: int, columns: int) -> Image.Image:
-    """Return the first drawings side by side (RGB), so many in a row."""
-    rows = -(-count // columns)
-    picture = Image.new("RGB", (columns * _TILE[0], rows * _TILE[1]), (255, 255, 255))
+    """Return the first drawings side by side (RGB), so many in a row, each over its label."""
+    rows, height = -(-count // columns), _TILE[1] + _CAPTION
+    picture = Image.new("RGB", (columns * _TILE[0], rows * height), (255, 255, 255))
+    ink = ImageDraw.Draw(picture)
     for number in range(count):
-        tile = draw(seed, number).image
+        drawn = draw(seed, number)
+        tile = drawn.image
         tile.thumbnail(_TILE)
-        x, y = number % columns * _TILE[0], number // columns * _TILE[1]
+        x, y = number % columns * _TILE[0], number // columns * height
         picture.paste(tile, (x + (_TILE[0] - tile.width) // 2, y + (_TILE[1] - tile.height) // 2))
+        middle = x + _TILE[0] // 2, y + _TILE[1] + _CAPTION // 2
+        ink.text(middle, drawn.label, fill=(40, 40, 40), anchor="mm", font_size=_CAPTION * 2 // 3)
     return picture
 
 

@@ -161,6 +161,27 @@ def test_the_bundle_holds_golden_pictures_with_kerass_own_answers(whole: Exporte
         assert np.allclose(example.probabilities, expected, atol=1e-6)
 
 
+def test_a_number_added_behind_a_convolution_stops_no_optimisation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As MobileNetV3's hard sigmoid does; tf2onnx gives up optimising the graph over it."""
+    image = keras.Input((8, 8, 3))
+    features = keras.layers.Rescaling(1 / 255)(image)
+    for _ in range(3):
+        features = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(features)
+        features = keras.layers.ReLU(6.0)(features + 3.0)
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    network = keras.Model(image, keras.layers.Dense(2)(pooled))
+
+    export.write_graphs(network, tmp_path, InputSpec(height=8, width=8), temperature=1.0)
+
+    assert "Optimizing ONNX model" in caplog.text
+    assert "Failed to apply" not in caplog.text
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    assert sum(node.op_type == "Conv" for node in nodes) == 3
+    assert sum(node.op_type == "Transpose" for node in nodes) <= 3
+
+
 def test_golden_pictures_are_the_same_each_time_and_small() -> None:
     first, second = dict(golden.draw()), dict(golden.draw())
     assert first == second

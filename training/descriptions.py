@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from training import runs
 from training.models import Outcome, TrainingRun
+from training.recipes.settings import Settings
 from training.runs import RunPlan
 
 DASH = "\N{EN DASH}"
+# Of a plan and of a machine, what the names of fields do not say by themselves.
+WORDS = {
+    "dataset": "source of pictures",
+    "drawn": "pictures drawn",
+    "group_by": "grouped by",
+    "input": "pictures decoded to",
+    "label_keys": "labels",
+    "max_bad": "unreadable files, at most",
+    "memory_gb": "memory, GB",
+    "model_title": "model's title",
+    "weights_digest": "SHA-256 of the weights",
+}
+UNCHANGED = {item.name: item.default for item in fields(Settings) if item.default is not MISSING}
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ def of_row(run: TrainingRun) -> Description:
     facts = (
         ("Outcome", _outcome(run)),
         ("What was trained", _what(run)),
-        ("Settings", pairs(run.settings)),
+        *_settings(run.settings),
         ("Where", _where(run)),
         ("Libraries", pairs(run.libraries)),
     )
@@ -45,8 +59,8 @@ def of_folder(folder: Path) -> Description:
     what = {name: value for name, value in plan.as_json().items() if name != "settings"}
     facts = (
         ("Outcome", figures(ending.metrics if ending else {})),
-        ("What was trained", pairs(what)),
-        ("Settings", pairs(plan.settings.as_json())),
+        ("What was trained", _named(what)),
+        *_settings(plan.settings.as_json()),
     )
     title = f"{plan.recipe}, seed {plan.seed}, in {folder}"
     history = tuple(runs.read_history(folder))
@@ -124,16 +138,35 @@ def pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def _named(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what is there of a plan or a machine, by words instead of names of fields."""
+    there = {key: value for key, value in values.items() if value not in ("", None, False)}
+    return pairs({WORDS.get(key, key.replace("_", " ")): there[key] for key in there})
+
+
+def _settings(
+    settings: Mapping[str, Any],
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Return what a recipe or a person set and, in one line, the rest, which nobody did."""
+    rest = {key: value for key, value in settings.items() if UNCHANGED.get(key, DASH) == value}
+    chosen = {key: value for key, value in settings.items() if key not in rest}
+    unchanged = ", ".join(f"{key} {value}" for key, value in pairs(rest))
+    return (("Settings", (*pairs(chosen), ("the rest", unchanged or DASH))),)
+
+
 def figures(metrics: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the single numbers that were measured on the test split."""
     test = metrics.get("test")
     if not isinstance(test, Mapping):
         return ()
-    shares = {"accuracy": "test accuracy", "ece": "calibration error"}
-    rows = [(words, share(test[key])) for key, words in shares.items() if key in test]
+    rows = []
+    if "accuracy" in test:
+        rows.append(("test accuracy", share(test["accuracy"])))
     if "accuracy_interval" in test:
         low, high = test["accuracy_interval"]
         rows.append(("95 % interval", f"{low:.2%} to {high:.2%}"))
+    if "ece" in test:
+        rows.append(("calibration error", share(test["ece"])))
     if "loss" in test:
         rows.append(("test loss", _text(test["loss"])))
     if "images" in test:
@@ -164,7 +197,7 @@ def _what(run: TrainingRun) -> tuple[tuple[str, str], ...]:
         ("data set", run.dataset_name),
         ("digest", run.dataset_digest),
         *((f"{split} pictures", f"{count:,}") for split, count in run.counts.items()),
-        *pairs({key: value for key, value in run.plan.items() if value not in ("", None)}),
+        *_named(run.plan),
         ("code", f"{code}{changed}"),
         ("command", run.command),
         ("folder", run.folder),
@@ -172,7 +205,7 @@ def _what(run: TrainingRun) -> tuple[tuple[str, str], ...]:
 
 
 def _where(run: TrainingRun) -> tuple[tuple[str, str], ...]:
-    return (("host", run.host), ("process", str(run.pid)), *pairs(run.hardware))
+    return (("host", run.host), ("process", str(run.pid)), *_named(run.hardware))
 
 
 def _number(value: float | None) -> str:

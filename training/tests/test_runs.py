@@ -138,7 +138,12 @@ def test_show_run_finds_the_row_of_a_folder(tmp_path: Path) -> None:
 def test_show_run_reads_a_folder_that_no_row_knows(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     runs.create(folder, plan(run_id=str(uuid4())))
-    assert "not finished, as far as its folder says" in say("show_run", str(folder))
+    printed = say("show_run", str(folder))
+    assert "not finished, as far as its folder says" in printed
+    chosen, rest = printed.partition("\nSettings\n")[2].split("  the rest ", 1)
+    assert "  batch_size" in chosen
+    assert "mixup" not in chosen
+    assert "mixup 0, " in rest
     assert "does not know the run" in refused("show_run", str(folder), "--json")
 
     (folder / "history.csv").write_text(

@@ -11,8 +11,7 @@ import numpy as np
 
 from training.datasets import cifar10
 from training.datasets.dataset import DatasetError, Skipped
-from training.datasets.near_duplicates import clusters
-from training.datasets.sources import (
+from training.datasets.dividing import (
     SourceOptions,
     Surveyed,
     check_readable,
@@ -20,6 +19,7 @@ from training.datasets.sources import (
     near_links,
     split_digest,
 )
+from training.datasets.near_duplicates import clusters
 
 # Past this ratio of the largest to the smallest class, class weights are worth a try.
 IMBALANCED = 3.0

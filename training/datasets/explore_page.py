@@ -8,9 +8,9 @@ from html import escape
 
 from classifier import imaging
 from training.datasets.dataset import Skipped
+from training.datasets.dividing import Surveyed
 from training.datasets.exploration import IMBALANCED, Findings, Spread
 from training.datasets.scanning import UNREADABLE
-from training.datasets.sources import Surveyed
 
 _SIDE = 112  # pixels of a thumbnail
 _SAMPLES, _MOST_SAMPLES = 12, 240  # of a class, and in all

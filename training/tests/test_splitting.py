@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from classifier.imaging import InputSpec
-from training.datasets import near_duplicates, partition, sources
+from training.datasets import dividing, near_duplicates, partition, sources
 from training.datasets.dataset import Dataset, DatasetError
 from training.datasets.near_duplicates import clusters, near_pairs, perceptual_hash, thumbnail
 from training.datasets.sources import SourceOptions
@@ -241,7 +241,7 @@ def test_links_make_clusters() -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real pictures in ../shared/data")
 def test_real_photos_are_not_merged_and_real_copies_are_found(tmp_path: Path) -> None:
     surveyed = sources.survey(str(REAL / "cats_dogs.zip"), root=tmp_path)
-    links = sources.near_links(surveyed, range(len(surveyed.entries)))
+    links = dividing.near_links(surveyed, range(len(surveyed.entries)))
 
     assert sorted(
         tuple(surveyed.entries[at].name.split("/")[-1] for at in pair) for pair in links

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 from django.core.management.base import OutputWrapper
 
-from training.datasets import archives, cifar10, disk, downloads, listings, sources
+from training.datasets import archives, cifar10, disk, dividing, downloads, listings
 from training.datasets.dataset import Dataset, DatasetError, DatasetMissing
 
 _LONGEST_NAME = 64
@@ -77,7 +77,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{name} is there already: {target}. --force fetches it again.")
             return
         listing = listings.class_folders(path)
-        keys = sources.label_keys(listing.entries)
+        keys = dividing.label_keys(listing.entries)
         archives.keep(path, listing, target)
         self.stdout.write(
             self.style.SUCCESS(f"{name} is ready: {target}")

@@ -142,7 +142,7 @@ def _per_class(evaluation: Evaluation) -> Iterator[str]:
 def _levels(evaluation: Evaluation) -> Iterator[str]:
     for level, measured in evaluation.levels.items():
         yield f"{level:18s} {words.level(measured)}"
-    yield f"{'':18s} ({words.LEVELS})"
+    yield f"{'':18s} ({words.ABOUT_LEVELS})"
 
 
 def verdict(acceptance: Acceptance) -> Iterator[str]:

@@ -140,7 +140,12 @@ def pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _named(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what is there of a plan or a machine, by words instead of names of fields."""
-    there = {key: value for key, value in values.items() if value not in ("", None, False)}
+    nothing: tuple[object, ...] = ("", (), [], {})
+    there = {
+        key: value
+        for key, value in values.items()
+        if value is not None and value is not False and value not in nothing
+    }
     return pairs({WORDS.get(key, key.replace("_", " ")): there[key] for key in there})
 
 

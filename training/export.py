@@ -41,6 +41,7 @@ OPSET = 18
 # Weights are stored as float16 (they are computed with in float32), which moves the
 # probabilities of the networks here by less than 1e-3.
 TOLERANCE = 4e-3
+_PICTURES_RANK = 4  # (N, H, W, C)
 _COMPACTED_FROM = 1024  # values; smaller tensors stay in float32
 
 LIBRARIES = ("keras", "tensorflow", "tf2onnx", "onnx", "numpy", "pillow")
@@ -256,14 +257,15 @@ def _export_onnx(served: Any, path: Path, names: Sequence[str]) -> None:
 
 
 def _add(graph: Any, node: Any, name: str, arguments: list[Any]) -> None:
-    """Make Add, of a number a vector of one.
+    """Make Add, of a number that is added to pictures a vector of one.
 
     At a number that follows a convolution, as in MobileNetV3's hard sigmoid, tf2onnx 1.17 gives up
     its optimisation and leaves a transposition around every layer; with them, it takes 7 % longer.
     """
     node.type = "Add"
     for place, given in enumerate(node.inputs):
-        if given.is_const() and given.get_tensor_value(as_list=False).shape == ():
+        pictures = graph.get_rank(node.input[1 - place]) == _PICTURES_RANK
+        if pictures and given.is_const() and graph.get_rank(node.input[place]) == 0:
             value = given.get_tensor_value(as_list=False).reshape(1)
             vector = graph.make_const(f"{name}_number_{place}", value)
             graph.replace_input(node, node.input[place], vector.output[0], place)

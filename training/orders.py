@@ -364,8 +364,8 @@ def _weights(recipe: Recipe, *, smoke: bool) -> tuple[str, tuple[str, ...]]:
         return weights, ()
     if recipe.architecture not in architectures.PRETRAINED:
         raise RunError(
-            f"{recipe.architecture} starts from nothing: leave out --weights, or say --weights "
-            f"none where the recipe has some. Received: {weights}"
+            f"{recipe.architecture} starts from nothing, and weights were to be had (by the recipe "
+            f"or by --weights): say --weights none. Received: {weights}"
         )
     if Path(weights).expanduser().is_file():
         # A resumed run finds it from any folder.
@@ -411,11 +411,17 @@ def _model_of(order: Order, recipe: Recipe, dataset: Dataset) -> tuple[str, str]
     return name, (dataset.name if name == slug(dataset.name) else name).replace("_", " ")
 
 
+def has_own_data(base: Recipe, plan: RunPlan) -> bool:
+    """Whether a recipe is trained on its own data, perhaps a choice of them: `NAME:count=400`."""
+    return not plan.drawn and plan.dataset.partition(":")[0] in ("", base.dataset)
+
+
 def title_of(base: Recipe, plan: RunPlan, dataset: Dataset) -> str:
     """Return what is trained in words: a recipe's title is about its own data and network."""
-    if (plan.dataset, plan.architecture) == (base.dataset, base.architecture):
-        return base.title
-    network = "" if plan.architecture == base.architecture else f" with {plan.architecture}"
+    other = plan.architecture not in ("", base.architecture)
+    network = f" with {plan.architecture}" if other else ""
+    if has_own_data(base, plan):
+        return f"{base.title}{network}"
     return f"{dataset.name.replace('_', ' ')}, {base.name}{network}"
 
 

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 
-# What TensorFlow 2.21 writes to the process' descriptor before any log level holds.
-_REMARK = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I0000 ")
+# What TensorFlow 2.21 writes to the process' descriptor before any log level holds. A program of
+# its own reads it: where loading TensorFlow ends this one, its last words still get through.
+_FILTER = """
+import re, sys
+remark = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I0000 ")
+for line in iter(sys.stdin.buffer.readline, b""):
+    if not remark.match(line):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+"""
 
 
 def load_keras() -> None:
     """Import Keras, and with it its backend; its remarks do not reach stderr, all else does."""
     if "keras" not in sys.modules:
-        with _without_remarks():
+        with without_remarks():
             import keras  # noqa: F401
 
 
 @contextlib.contextmanager
-def _without_remarks() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as written, contextlib.closing(os.fdopen(kept, "wb", 0)) as error:
-        os.dup2(written.fileno(), 2)
+def without_remarks() -> Iterator[None]:
+    """Keep TensorFlow's remarks out of what this process writes to its descriptor for errors."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a service may run without one
+        yield
+        return
+    words = [sys.executable, "-I", "-S", "-c", _FILTER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=kept) as reader:  # noqa: S603
+        pipe = reader.stdin
+        sys.stderr.flush()
+        if pipe is not None:
+            os.dup2(pipe.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
-            written.seek(0)
-            for line in written:
-                if not _REMARK.match(line):
-                    error.write(line)
+            os.close(kept)

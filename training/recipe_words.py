@@ -20,6 +20,7 @@ from training.recipes import recipe as recipes
 from training.recipes.recipe import Recipe, Settings
 
 LONGEST_NAME = 200
+STARTS = {"none": "nothing", "imagenet": "ImageNet's weights"}
 # What most people change; the others are folded away.
 USUAL = ("epochs", "batch_size", "learning_rate", "patience", "validation")
 
@@ -62,9 +63,9 @@ def about(recipe: Recipe, *, columns: int = 100) -> str:
         f"{name:13s} {value}"
         for name, value in (
             ("network", sized(recipe.architecture)),
-            ("starts from", {"none": "nothing", "imagenet": "ImageNet's weights"}[recipe.weights]),
+            ("starts from", STARTS.get(recipe.weights, recipe.weights)),
             ("data", recipe.dataset or "your own, by --dataset"),
-            ("model", f"{recipe.model_name} (--name)"),
+            ("model", recipe.model_name if recipe.dataset else "named as the data set, or --name"),
         )
     ]
     for group in explained():

@@ -179,8 +179,10 @@ def _recipe(bundle: Bundle) -> Recipe:
         recipe = recipes.find(str(manifest.recipe["name"]))
     except UnknownRecipe as error:
         raise RefreshRefused(f"{error}. Use --keep-figures.") from error
+    own = Path(str(manifest.dataset.get("name", ""))).name.partition(":")[0] == recipe.dataset
     return dataclasses.replace(
         recipe,
+        card=recipe.card if own else "",
         architecture=manifest.architecture,
         model_name=manifest.name,
         model_title=manifest.title,

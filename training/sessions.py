@@ -27,6 +27,7 @@ from training.models import Outcome, TrainingRun
 from training.orders import Session, SessionError
 from training.progress import Epoch, Progress, Reporter
 from training.recipes import recipe as recipes
+from training.recipes.recipe import Recipe
 from training.recording import RunRecord, metrics_of
 from training.runs import RunPlan
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 EXPORTS = "tensorflow"  # the backend
-PREPARING = "preparing"  # what a run does until its network stands
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def run(
 def _recorded(session: Session, report: Reporter, say: Say, devices: Sequence[str]) -> Result:
     """Run the session while its row says how it goes, and in the end how it ended."""
     quiet.load_keras()
-    from training.trainer import Diverged, TrainingError
+    from training.trainer import Diverged, TrainingError, Unbuildable
 
     record = RunRecord(_row(session))
     record.start()
@@ -124,8 +124,8 @@ def _recorded(session: Session, report: Reporter, say: Say, devices: Sequence[st
     except (TrainingError, DatasetError) as error:
         if isinstance(error, Diverged):
             outcome = Outcome.DIVERGED
-        elif isinstance(error, TrainingError) and record.run.phase == PREPARING:
-            outcome = Outcome.REFUSED  # the network could not even be built as it was asked for
+        elif isinstance(error, Unbuildable) and not session.resumes:
+            outcome = Outcome.REFUSED
         else:
             outcome = Outcome.FAILED
         _end(session, record, outcome, str(error))
@@ -186,9 +186,7 @@ def _run(
     record.note(phase="measuring")
     say("Exporting and measuring.")
     made = Run(
-        recipe=dataclasses.replace(
-            session.recipe, dataset=session.dataset.name, title=_title(session)
-        ),
+        recipe=_described(session),
         trainer=trainer,
         command=orders.without_folders(session.plan.command),
         label_keys=session.dataset.label_keys,
@@ -244,6 +242,17 @@ def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
     return trainer
 
 
+def _described(session: Session) -> Recipe:
+    """Return the recipe as the report tells of it: its card is of its own data alone."""
+    own = orders.has_own_data(recipes.find(session.plan.recipe), session.plan)
+    return dataclasses.replace(
+        session.recipe,
+        dataset=session.dataset.name,
+        title=_title(session),
+        card=session.recipe.card if own else "",
+    )
+
+
 def _title(session: Session) -> str:
     return orders.title_of(recipes.find(session.plan.recipe), session.plan, session.dataset)
 
@@ -282,7 +291,7 @@ def _row(session: Session) -> TrainingRun:
         "folder": str(session.folder.absolute()),
         "host": surroundings.host(),
         "pid": os.getpid(),
-        "phase": PREPARING,
+        "phase": "preparing",
         "outcome": Outcome.RUNNING,
         "reason": "",
         "ended_at": None,

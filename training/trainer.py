@@ -32,9 +32,13 @@ from training.predicting import predict_logits
 from training.prefetch import prefetched
 from training.progress import Epoch, Progress, Reporter
 from training.recipes.recipe import Recipe, Settings
-from training.weights import NONE, WeightsError
+from training.weights import NONE, WeightsError, WeightsUnavailable
 
-__all__ = ["Diverged", "Trainer", "TrainingError"]
+__all__ = ["Diverged", "Trainer", "TrainingError", "Unbuildable"]
+
+
+class Unbuildable(TrainingError):
+    """The network cannot be built, or not started from these weights: not with this order."""
 
 
 class Diverged(TrainingError):
@@ -132,7 +136,7 @@ class Trainer:
         except ValueError as error:
             if not any_size:
                 raise
-            raise TrainingError(
+            raise Unbuildable(
                 f"{self.recipe.architecture} takes pictures of one size only: set small_epochs "
                 f"to 0. Received: {self.settings.small_epochs}"
             ) from error
@@ -144,7 +148,7 @@ class Trainer:
         asked = set(inspect.signature(prepare).parameters) if prepare else set()
         weights = self.recipe.weights
         if weights != NONE and "weights" not in asked:
-            raise TrainingError(
+            raise Unbuildable(
                 f"{self.recipe.architecture} starts from nothing: leave out --weights. "
                 f"Received: {weights}"
             )
@@ -156,8 +160,10 @@ class Trainer:
                     self.train.images,
                     **{name: value for name, value in known.items() if name in asked},
                 )
-            except WeightsError as error:
+            except WeightsUnavailable as error:
                 raise TrainingError(str(error)) from error
+            except WeightsError as error:
+                raise Unbuildable(str(error)) from error
 
     def _enter(self, index: int) -> None:
         """Begin a phase: freeze what does not learn in it; a new optimizer and schedule."""
@@ -178,11 +184,11 @@ class Trainer:
             jit_compile=keras.config.backend() == "jax",
         )
         self.optimizer.build(self.learning.trainable_variables)
-        self.compiled = True
+        self.fresh_graph = True
 
     def _freeze(self, thawed: int) -> None:
         if not hasattr(self.architecture, "freeze"):
-            raise TrainingError(
+            raise Unbuildable(
                 f"{self.recipe.architecture} has no backbone to freeze: set head_epochs to 0. "
                 f"Received: {self.settings.head_epochs}"
             )
@@ -230,14 +236,16 @@ class Trainer:
         if epoch >= self.phases[self.state.phase].end:
             self._enter(self.state.phase + 1)
         self._follow_plateau()
+        if epoch == self.settings.small_epochs:  # pictures of another size
+            self.fresh_graph = True
         started = saved = since = time.monotonic()
         first = timed = self.done % self.steps
         with closing(prefetched(self._batches(epoch, first))) as batches:
             for step, batch in enumerate(batches, start=first + 1):
                 self._after_step(self.learning.train_on_batch(*batch, return_dict=True))
                 now = time.monotonic()
-                if self.compiled:  # that step built the graph: it says nothing of the others
-                    self.compiled, since, timed = False, now, step
+                if self.fresh_graph:  # that step built the graph: it says nothing of the others
+                    self.fresh_graph, since, timed = False, now, step
                 pace = (now - since) / (step - timed) if step > timed else np.nan
                 left = pace * (self.total_steps - self.done)
                 self.report(self._progress(epoch, step, left))

@@ -27,6 +27,10 @@ class WeightsError(Exception):
     """Pretrained weights cannot be had or do not fit; the message says why and what to do."""
 
 
+class WeightsUnavailable(WeightsError):
+    """They could not be downloaded just now."""
+
+
 def values_by_name(network: keras.Model) -> Values:
     """Return all layers' weights, those of networks inside of it among them."""
     found: Values = {}
@@ -65,7 +69,7 @@ def _downloaded(template: Template) -> keras.Model:
         # Keras raises plain Exception for a download that failed, ValueError for a damaged one.
         if "URL fetch failure" not in str(error) and "file hash" not in str(error):
             raise
-        raise WeightsError(
+        raise WeightsUnavailable(
             f"The ImageNet weights could not be downloaded ({error}). Where there is no network, "
             "download that file elsewhere, copy it here, and give --weights PATH; or start from "
             "nothing: --weights none and --set head_epochs=0."

@@ -25,6 +25,8 @@ from classifier.api.problems import Problem
 from classifier.fetching import Fetched, FetchError
 
 LONGEST_URL = 2048
+# In a form they would be passed over, and another model than was meant would answer.
+IN_THE_ADDRESS = frozenset({"model", "version", "top", "store"})
 # Seconds that a request waits for others' URLs to be fetched.
 WAIT_SECONDS = 2.0
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -196,11 +198,10 @@ def _is_form(request: HttpRequest) -> bool:
 
 
 def _files(request: HttpRequest, name: str) -> list[UploadedFile[bytes]]:
-    if others := sorted({*request.POST, *request.FILES} - {name}):
+    if misplaced := sorted(IN_THE_ADDRESS & request.POST.keys()):
         raise invalid(
-            "body",
-            f"Expected no field but {name}. Received: {', '.join(others)[:100]}. What chooses the "
-            "model stands in the address, such as ?model=NAME.",
+            f"body.{misplaced[0]}",
+            f"Expected it in the address, as ?{misplaced[0]}=..., not in the form.",
         )
     files = request.FILES.getlist(name)
     if not files:

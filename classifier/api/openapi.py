@@ -78,7 +78,6 @@ ONE_PICTURE: Mapping[str, Json] = {
         "type": "object",
         "properties": {"image": _FILE},
         "required": ["image"],
-        "additionalProperties": False,
     },
     "application/json": schemas.Url.model_json_schema(),
 }
@@ -87,7 +86,6 @@ MANY_PICTURES: Mapping[str, Json] = {
         "type": "object",
         "properties": {"images": {"type": "array", "items": _FILE, "minItems": 1}},
         "required": ["images"],
-        "additionalProperties": False,
     },
     "application/json": {
         "type": "object",

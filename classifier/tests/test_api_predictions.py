@@ -16,7 +16,8 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from classifier import classification, corrections, metrics, registry, remote, serving, storage
-from classifier.api import catalogue, schemas
+from classifier.api import catalogue, intake, schemas
+from classifier.api.classifying import Asked
 from classifier.models import Correction, Label, ModelVersion, Prediction, RegisteredModel, Upload
 from classifier.runtimes import RuntimeFault
 from classifier.tests.api import BATCH, PREDICTIONS, Program, code_of, file, permissions, program_of
@@ -326,12 +327,16 @@ def test_one_file_is_asked_for_one_answer(colours: ModelVersion, program: Progra
     assert code_of(program.post_files(PREDICTIONS, {"image": "text"})) == "invalid_request"
 
 
-def test_a_field_that_would_be_passed_over_is_refused(
-    colours: ModelVersion, program: Program
+@pytest.mark.parametrize("address", [PREDICTIONS, "/predict/"])
+def test_what_belongs_into_the_address_is_refused_in_the_form(
+    colours: ModelVersion, program: Program, address: str
 ) -> None:
-    response = program.post_files(PREDICTIONS, {"image": file(picture()), "model": "pets"})
+    response = program.post_files(address, {"image": file(picture()), "model": "pets"})
     assert (response.status_code, code_of(response)) == (422, "invalid_request")
-    assert "?model=NAME" in response.content.decode()
+    assert "?model=" in response.content.decode()
+    other = program.post_files(address, {"image": file(picture()), "comment": "from the hall"})
+    assert other.status_code < 300
+    assert set(Asked.model_fields) == intake.IN_THE_ADDRESS
 
 
 def test_many_parts_are_not_parsed(colours: ModelVersion, program: Program) -> None:

@@ -141,7 +141,7 @@ def _thin(keys: tuple[str, ...], tested: Mapping[str, int]) -> Iterator[str]:
         yield (
             f"The test split has few pictures: {named}{more([*few])}. Figures of so few say "
             f"little. With {FEWEST_TESTED} and more of each class they begin to: add pictures, say "
-            "yourself which are for test, or measure on all by train --folds."
+            "yourself which are for test, or let train --folds measure on the others too."
         )
 
 

@@ -153,6 +153,7 @@ def _about(plan: RunPlan) -> dict[str, Any]:
         "dataset": plan.dataset_digest,
         "weights": plan.weights_digest or plan.weights,
         "labels": list(plan.label_keys),
+        "input": dict(plan.input),
         "smoke": plan.smoke,
         # Splits that the source itself brings have the same digest with groups and without.
         **({"group_by": plan.group_by} if plan.group_by else {}),

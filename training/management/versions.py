@@ -253,7 +253,7 @@ def choose(
     where = f"{split} images of {dataset.name}"
     _check_labels(keys, needed, parts, f"the {where}")
     _check_size(bundle, dataset)
-    name = f"images of {dataset.name}, all splits" if split == "all" else f"{where}"
+    name = f"images of {dataset.name}, all splits" if split == "all" else where
     return Measured(dataset, split, name, parts)
 
 

@@ -68,8 +68,10 @@ class Settings:
     The length of a run
         epochs: passes over the training split, in all.
         batch_size: pictures in a step.
-        small_epochs, small_side: the first so many epochs show pictures shrunk to this share of
-            their side, which costs about the square of it; for convolutional networks only.
+        small_epochs: the first so many epochs show pictures shrunk to `small_side`, which saves
+            time; for convolutional networks only.
+        small_side: the share of its side that a picture is shrunk to in `small_epochs`; an epoch
+            costs about the square of it.
         patience: stop after so many epochs without a better validation accuracy or loss; 0
             never stops early. Counted in the last phase only, where there are two.
         validation: pictures of the training split held out, where the data set brings no
@@ -83,8 +85,9 @@ class Settings:
             gives convolutions' kernels a fixed norm instead), taken off the weights at the pace
             of the learning rate for `adamw` (decoupled; Loshchilov & Hutter 2019).
         bias_scale: how much faster batch normalisation's biases learn, `sgd` and `muon`.
-        kernel_factor, kernel_momentum: the learning rate, of that of the other weights, and the
-            momentum of convolutions' kernels, `muon` only.
+        kernel_factor: the learning rate of convolutions' kernels, of that of the other weights,
+            `muon` only.
+        kernel_momentum: the momentum of convolutions' kernels, `muon` only.
         lookahead: whether weights are pulled to their own moving average every five steps.
         ema: decay per step of a moving average of the weights, which then is what is
             validated and kept; 0 keeps the weights themselves.
@@ -94,8 +97,8 @@ class Settings:
             then half a cosine down), `constant`, or `plateau` (lowered each time the
             validation loss stops falling).
         warmup: the share of steps over which the rate rises (`triangle`, `cosine`).
-        start_factor, end_factor: the rate at the first and last step, of the peak; `plateau`
-            never goes below `end_factor`.
+        start_factor: the rate at the first step, of the peak.
+        end_factor: the rate at the last step, of the peak; `plateau` never goes below it.
         plateau_patience: epochs without a lower validation loss before the rate is lowered.
         plateau_factor: what it is then multiplied by.
 
@@ -118,13 +121,16 @@ class Settings:
         zoom: 0.25 enlarges or shrinks it by up to a factor of 1.25.
         shear: degrees that its upright lines are slanted by, at most, either way.
         crop: the smallest share of its area that is cut out and resized; 1 cuts nothing.
-        brightness, contrast: the largest change of either, as a share.
+        brightness: the largest change of brightness, as a share.
+        contrast: the largest change of contrast, as a share.
         noise: standard deviation of Gaussian noise, of 255 levels.
         cutout: side of a grey square laid somewhere over it, as a share of its side.
         mixup: alpha of the Beta distribution that mixes two pictures and their labels.
 
     Serving and arithmetic
-        views: of a picture, whose logits the served graph averages; see `training.views`.
+        views: of a picture, whose logits the served graph averages: `one` (itself), `mirrored`
+            (with its mirror image) or `mirrored_shifted` (both, and both moved by a pixel in two
+            directions).
         precision: what training computes in; the saved network is float32. `mixed_bfloat16`
             pays on GPUs and on processors with AMX. With AVX-512 alone it is slower: 85
             instead of 158 images a second for `cifar10_cnn` on two such cores.

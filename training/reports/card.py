@@ -57,7 +57,7 @@ class Card:
             "training nor calibration saw, through the graph that serves.",
             "\n".join(self._figures()),
             "\n".join(self._levels()),
-            f"{words.LEVELS.capitalize()}. Where they begin stands with each label below.",
+            f"{words.ABOUT_LEVELS.capitalize()}. Where they begin stands with each label below.",
             f"*Not sure*: {words.not_sure(self.not_sure)}.",
             "\n".join(self._per_class()),
             "## What it was accepted by",

@@ -86,7 +86,7 @@ def _sections(report: Report) -> Iterator[str]:
         yield verdict(report.acceptance)
     yield (
         '<div class="two">'
-        + section("Confidence levels", _levels(report), f"{on} {words.LEVELS.capitalize()}.")
+        + section("Confidence levels", _levels(report), f"{on} {words.ABOUT_LEVELS.capitalize()}.")
         + section("What it is", facts(report.facts))
         + "</div>"
     )
@@ -157,8 +157,8 @@ def _levels(report: Report) -> str:
     shown = table(["level", "of answers", "images", "right", "95 % interval"], rows)
     if report.not_sure is None:
         return shown
-    said = html.escape(words.not_sure(report.not_sure, report.images))
-    return f"{shown}<h3>Not sure</h3><p>{said}.</p>"
+    said = words.not_sure(report.not_sure, report.images)
+    return f"{shown}<h3>Not sure</h3><p>{html.escape(said[0].upper() + said[1:])}.</p>"
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -8,7 +8,7 @@ from classifier.imaging import InputSpec, ResizeRule
 from classifier.measured import AcceptanceRule, MeasuredLevel, NotSure, Search
 
 # What the levels are; `calibration.confidence_thresholds` computes where they begin.
-LEVELS = (
+ABOUT_LEVELS = (
     "high: a probability of at least the mean that right answers of the label had on validation "
     "images; medium: down to one standard deviation below it; low: less"
 )
@@ -65,9 +65,9 @@ def not_sure(found: NotSure, images: str = "test images") -> str:
     left = found.test
     return (
         f"under a probability of {found.threshold:.3f}; leaves {percent(left.unanswered)} of the "
-        f"{images} unanswered ({percent(found.validation.unanswered)} on validation), the rest "
-        f"is right {percent(left.precision)} of the time "
-        f"({percent(found.validation.precision)} on validation)"
+        f"{images} unanswered ({percent(found.validation.unanswered)} on validation when it was "
+        f"chosen), the rest is right {percent(left.precision)} of the time "
+        f"({percent(found.validation.precision)} then)"
     )
 
 

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,8 +50,25 @@ def test_a_bundle_is_registered_without_keras(tmp_path: Path) -> None:
 def test_what_tensorflow_remarks_while_it_is_loaded_is_dropped_and_nothing_else(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with quiet._without_remarks():
+    with quiet.without_remarks():
         os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are\n")
         os.write(2, b"I0000 00:00:17 port.cc:153] oneDNN custom operations are on.\n")
         os.write(2, b"libsomething.so was not found\n")
     assert capfd.readouterr().err == "libsomething.so was not found\n"
+
+
+def test_loading_keras_says_nothing_and_a_process_that_it_ends_its_last_words() -> None:
+    program = "from training import quiet; quiet.load_keras()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+    program = """if True:
+        import os
+        from training import quiet
+        with quiet.without_remarks():
+            os.write(2, b"This processor lacks AVX.\\n")
+            os.abort()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "This processor lacks AVX." in done.stderr

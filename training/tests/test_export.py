@@ -1,4 +1,5 @@
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from classifier import imaging
@@ -173,13 +176,25 @@ def test_a_number_added_behind_a_convolution_stops_no_optimisation(
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     network = keras.Model(image, keras.layers.Dense(2)(pooled))
 
-    export.write_graphs(network, tmp_path, InputSpec(height=8, width=8), temperature=1.0)
+    with caplog.at_level(logging.INFO, logger="tf2onnx"):
+        export.write_graphs(network, tmp_path, InputSpec(height=8, width=8), temperature=1.0)
 
     assert "Optimizing ONNX model" in caplog.text
     assert "Failed to apply" not in caplog.text
     nodes = onnx.load(tmp_path / "model.onnx").graph.node
     assert sum(node.op_type == "Conv" for node in nodes) == 3
     assert sum(node.op_type == "Transpose" for node in nodes) <= 3
+
+
+def test_a_number_added_to_a_number_stays_one(tmp_path: Path) -> None:
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32)])
+    def longer(x: tf.Tensor) -> tf.Tensor:
+        return tf.zeros(tf.stack([tf.shape(x)[0] * 2 + 1, 3]))
+
+    export._export_onnx(longer, tmp_path / "longer.onnx", ["zeros"])
+    session = onnxruntime.InferenceSession(tmp_path / "longer.onnx")
+    (zeros,) = session.run(None, {"x": np.zeros((2, 2), np.float32)})
+    assert zeros.shape == (5, 3)
 
 
 def test_golden_pictures_are_the_same_each_time_and_small() -> None:

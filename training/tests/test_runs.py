@@ -137,8 +137,9 @@ def test_show_run_finds_the_row_of_a_folder(tmp_path: Path) -> None:
 @pytest.mark.django_db
 def test_show_run_reads_a_folder_that_no_row_knows(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    runs.create(folder, plan(run_id=str(uuid4())))
+    runs.create(folder, plan(run_id=str(uuid4()), seed=0))
     printed = say("show_run", str(folder))
+    assert "\n  seed " in printed
     assert "not finished, as far as its folder says" in printed
     chosen, rest = printed.partition("\nSettings\n")[2].split("  the rest ", 1)
     assert "  batch_size" in chosen

@@ -68,12 +68,12 @@ class TrainingRunAdmin(ReadOnlyAdmin[TrainingRun]):
     change_list_template = "admin/training/trainingrun/change_list.html"
     list_display = (
         "name",
-        "dataset",
         "started",
         "state",
-        "progress",
-        "validation",
         "test",
+        "dataset",
+        "validation",
+        "progress",
         "became",
     )
     list_display_links = ("name",)

@@ -17,6 +17,7 @@ from training.datasets.near_duplicates import clusters, near_pairs
 from training.datasets.scanning import Picture
 
 FEWEST_TESTED = 10  # pictures of a class: of fewer, one more that is wrong is ten points of recall
+THIN = "The test split has few pictures"
 SHOWN = 5  # names in a sentence, of many
 
 
@@ -139,7 +140,7 @@ def _thin(keys: tuple[str, ...], tested: Mapping[str, int]) -> Iterator[str]:
     if few:
         named = ", ".join(f"{count} of {key}" for key, count in [*few.items()][:SHOWN])
         yield (
-            f"The test split has few pictures: {named}{more([*few])}. Figures of so few say "
+            f"{THIN}: {named}{more([*few])}. Figures of so few say "
             f"little. With {FEWEST_TESTED} and more of each class they begin to: add pictures, say "
             "yourself which are for test, or let train --folds measure on the others too."
         )

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from training import loading, orders
 from training.datasets import front_back
 from training.datasets.dataset import Dataset, DatasetError, Split
+from training.datasets.dividing import THIN
 from training.management import tables
 from training.management.stopping import INTERRUPTED
 from training.management.terminal import reporter
@@ -116,7 +117,8 @@ def _planned(
                 about=about,
             ),
             _Named(orders.title_of(base, plan, dataset), orders.data_of(plan, dataset)),
-            notes,
+            # Folds leave the test split alone, and are what is advised where it is thin.
+            tuple(note for note in notes if not note.startswith(THIN)),
         )
 
 

@@ -167,6 +167,8 @@ def test_the_transformer_as_its_recipe_has_it_is_small() -> None:
 
 
 def test_the_transformer_exports_and_explains_as_it_computes(tmp_path: Path) -> None:
+    # Of some weights hardly anything speaks for a class, and rounding decides what its map shows.
+    keras.utils.set_random_seed(0)
     network = shaken(_small_vit(3))
     bundle = bundle_of(network, tmp_path / "bundle", 32)
     images = pixels(4)

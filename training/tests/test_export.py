@@ -187,11 +187,11 @@ def test_a_number_added_behind_a_convolution_stops_no_optimisation(
 
 
 def test_a_number_added_to_a_number_stays_one(tmp_path: Path) -> None:
-    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32)])
     def longer(x: tf.Tensor) -> tf.Tensor:
         return tf.zeros(tf.stack([tf.shape(x)[0] * 2 + 1, 3]))
 
-    export._export_onnx(longer, tmp_path / "longer.onnx", ["zeros"])
+    traced = tf.function(longer, input_signature=[tf.TensorSpec((None, 2), tf.float32)])
+    export._export_onnx(traced, tmp_path / "longer.onnx", ["zeros"])
     session = onnxruntime.InferenceSession(tmp_path / "longer.onnx")
     (zeros,) = session.run(None, {"x": np.zeros((2, 2), np.float32)})
     assert zeros.shape == (5, 3)

@@ -16,9 +16,8 @@ from django.db import connection
 from pytest_django import Settings
 
 from training import drawing
-from training.tests import tuners
 from training.tests.workers import database_url
-from training.tuning import search, studies
+from training.tuning import studies
 
 PATIENCE_SECONDS = 240.0
 
@@ -38,6 +37,10 @@ def storage(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_processes_share_one_study(storage: str, settings: Settings, tmp_path: Path) -> None:
+    # With Keras, which else every process that runs tests would load to collect this one.
+    from training.tests import tuners
+    from training.tuning import search
+
     pets = drawing.draw(tmp_path / "pets", per_label=20, side=16, label_keys=("cat", "dog"))
     words = tuners.words(pets, "--storage", storage, "--study", "together", "--trials", "4")
     settings.RUNS_ROOT = tmp_path / "here"

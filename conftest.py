@@ -21,13 +21,8 @@ LONGEST = (
     "classifier/tests/test_pretrained.py",
     "notebooks/3-transfer-learning.ipynb",
     "training/tests/test_trainer.py",
-    "classifier/tests/test_browser.py",
-    "training/tests/test_trainer_phases.py",
     "training/tests/test_distribution.py",
     "training/tests/test_search.py",
-    "training/tests/test_export.py",
-    "training/tests/test_tune_search.py",
-    "training/tests/test_folds.py",
     "training/tests/test_backends.py",
     "training/tests/test_tune_shared.py",
 )

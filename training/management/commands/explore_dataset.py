@@ -17,6 +17,7 @@ from training.datasets.dataset import DatasetError, Skipped
 from training.datasets.exploration import IMBALANCED, Findings, explore
 from training.datasets.sources import SourceOptions, Surveyed, survey
 from training.management.commands.fetch_dataset import ProgressLine
+from training.templatetags.counts import counted
 
 _SHOWN = 5  # names of a kind on the console
 _BAR = 30  # characters of the longest bar
@@ -99,15 +100,12 @@ class Command(BaseCommand):
             file.write(page.encode())
 
 
-def counted(number: int, thing: str, more: str = "s") -> str:
-    return f"{number:,} {thing}{'' if number == 1 else more}"
-
-
 def lines(findings: Findings) -> Iterator[str]:
     """Give what a console shows of the findings, line by line."""
+    classes = "class" if len(findings.classes) == 1 else "classes"
     yield (
         f"{findings.name}: {counted(findings.files, 'picture file')}, {findings.readable:,} of "
-        f"them readable, {counted(len(findings.classes), 'class', 'es')}"
+        f"them readable, {len(findings.classes):,} {classes}"
     )
     yield from _classes(findings)
     yield from _shapes(findings)

@@ -17,6 +17,7 @@ from classifier.models import ModelVersion
 from classifier.tests.addresses import addresses, arguments, let_go, one_of_each
 from classifier.tests.bundles import make_bundle, picture
 from classifier.tests.signing_in import sign_in
+from classifyme.tests.browser import settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -90,7 +91,7 @@ def complaints(page: Page, url: str, status: int = 200) -> list[str]:
     found = violations(page, VIOLATIONS)
     # Nothing but the colours differs in the dark; those of the admin take a moment to change.
     page.emulate_media(color_scheme="dark")
-    page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished))")
+    settle(page)
     found += violations(page, CONTRAST)
     return [
         f"{url}: {each['id']}: {each['help']}: "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import APIResponse, Browser, FilePayload, Page, Route, expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -156,6 +156,28 @@ def test_fifty_pictures_are_reviewed_by_keyboard(
         "data-prediction", str(rows[48].pk)
     )
     saved(48, page)
+
+
+def test_what_is_taken_back_stays_while_the_next_pictures_are_on_their_way(
+    page: Page, site: str, colours: ModelVersion
+) -> None:
+    rows = make_many(colours, 12)
+    person("ada")
+    sign_in(page.context, site, User.objects.get(username="ada"))
+    page.goto(f"{site}/review/")
+    expect(page.locator(".review-card")).to_have_count(6)
+    held: list[tuple[Route, APIResponse]] = []
+    asked = re.compile(r"/review/next/")
+    page.route(asked, lambda route: held.append((route, route.fetch())))
+    skipped = [press(page, "s") for _ in range(3)]
+    becomes(1, lambda: len(held), page)  # what the server knows, as of three that were skipped
+    press(page, "u")
+    ((route, response),) = held
+    route.fulfill(response=response)
+    page.unroute(asked)
+    expect(page.locator(".review-card")).to_have_count(7)
+    assert current(page) == skipped[-1] == str(rows[2].pk)
+    becomes(2, ReviewSkip.objects.count, page)
 
 
 def test_two_windows_never_show_the_same_picture(

@@ -16,6 +16,7 @@ from classifier import classification, corrections, registry, roles
 from classifier.models import ModelVersion
 from classifier.roles import Role
 from classifier.tests.bundles import make_bundle, picture
+from classifyme.tests.browser import settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -74,6 +75,7 @@ def test_a_trainer_asks_two_versions_and_sees_the_answers_come(
 
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
+        settle(page)
         page.set_viewport_size({"width": 390, "height": 800})
         wider = "document.documentElement.scrollWidth - window.innerWidth"
         assert page.evaluate(wider) <= 0

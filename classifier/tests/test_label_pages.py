@@ -24,6 +24,7 @@ from classifier.models import Correction, Export, Import, Label, ModelVersion, W
 from classifier.tests.labels import make_many, say, staff
 from classifier.tests.pasts import make_prediction
 from classifier.tests.signing_in import sign_in
+from classifyme.tests.browser import settle
 from classifier.transfers import State
 
 if TYPE_CHECKING:
@@ -315,6 +316,7 @@ def test_a_person_exports_corrects_the_file_and_brings_it_back(
     expect(page.get_by_text("There is no such label")).to_be_visible()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        settle(page)
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
     page.get_by_role("button", name="Apply 2 labels").click()

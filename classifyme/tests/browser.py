@@ -96,6 +96,15 @@ def film(chromium_path: str, playwright_started: Playwright) -> Iterator[Film]:
         yield start
 
 
+def settle(page: Page) -> None:
+    """Wait until colours have changed and what fades in is there."""
+    page.evaluate("""Promise.allSettled(
+        document.getAnimations()
+            .filter((each) => Number.isFinite(each.effect.getComputedTiming().endTime))
+            .map((each) => each.finished)
+    )""")
+
+
 @contextmanager
 def _heard(context: BrowserContext) -> Iterator[Page]:
     """Give a window, close it in the end, and fail if it complained of anything meanwhile."""

@@ -24,6 +24,8 @@ function reviewPage(form) {
   // What was done, the last in the end: its card, what was sent, whether it has arrived.
   const done = [];
   const answeredAt = [];
+  // The pictures on the desk again whose taking back is not sent yet: the server knows nothing of it.
+  const returning = new Set();
   let sending = Promise.resolve();
   let unsent = 0;
   let unsaved = 0;
@@ -101,14 +103,16 @@ function reviewPage(form) {
   function undo() {
     const step = done.pop();
     if (!step) return undoEarlier();
+    const key = step.card.dataset.prediction;
+    returning.add(key);
     back([step.card]);
     if (!step.skips) count(-1);
     if (left !== null) left += 1;
     show("Taken back");
     queue(async () => {
       if (step.failed) return;
-      await ask({ do: "undo", step: step.card.dataset.prediction });
-    }, (error) => say(`It was not taken back: ${sentence(error)}`), 1);
+      await ask({ do: "undo", step: key });
+    }, (error) => say(`It was not taken back: ${sentence(error)}`), 1).then(() => returning.delete(key));
   }
 
   // What was answered before this page was loaded.
@@ -213,7 +217,7 @@ function reviewPage(form) {
 
   function arrange(told) {
     renewedAt = Date.now();
-    const held = new Set(told.held);
+    const held = new Set([...told.held, ...returning]);
     // One that lay here for so long that somebody else has it is theirs.
     for (const card of inHand()) if (!held.has(card.dataset.prediction)) card.remove();
     const here = new Set(inHand().map((card) => card.dataset.prediction));

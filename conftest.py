@@ -11,19 +11,32 @@ from pytest_django import Settings
 
 pytest_plugins = ["classifyme.tests.browser", "classifyme.tests.emptying"]
 CI = os.environ.get("CI") == "true"
-# Half a minute and more each: begun last, one process would work on them while the others are done.
+# The longest first: begun last, one process would work on them while the others are done.
 LONGEST = (
     "training/tests/test_train_from_admin.py",
     "classifier/tests/test_accessibility.py",
     "training/tests/test_tutorial.py",
     "training/tests/test_backbones.py",
     "training/tests/test_train_command.py",
-    "classifier/tests/test_pretrained.py",
-    "notebooks/3-transfer-learning.ipynb",
+    "classifier/tests/test_browser.py",
     "training/tests/test_trainer.py",
-    "training/tests/test_distribution.py",
+    "training/tests/test_trainer_phases.py",
+    "classifier/tests/test_serving.py",
     "training/tests/test_search.py",
+    "classifier/tests/test_browser_review.py",
+    "training/tests/test_export.py",
+    "notebooks/3-transfer-learning.ipynb",
+    "training/tests/test_architectures.py",
+    "classifier/tests/test_history_browser.py",
+    "classifier/tests/test_pretrained.py",
+    "classifyme/tests/test_serve.py",
+    "training/tests/test_tune_search.py",
+    "training/tests/test_explanation.py",
+    "classifier/tests/test_tasks.py",
+    "classifier/tests/test_switching.py",
+    "training/tests/test_folds.py",
     "training/tests/test_backends.py",
+    "training/tests/test_distribution.py",
     "training/tests/test_tune_shared.py",
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from classifier.measured import Acceptance, NotSure
+from classifier.wording import duration
 from training.evaluation import Evaluation
 from training.progress import Epoch, Progress
 from training.reports import words
@@ -60,16 +61,6 @@ def _epoch_line(epoch: Epoch) -> str:
         f"validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.2%}  "
         f"learning rate {epoch.learning_rate:.2g}  {duration(epoch.seconds)}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as people do: `42 s`, `3 min 05 s`, `1 h 12 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def summary(

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from classifier.wording import duration
 from training import runs
 from training.models import Outcome, TrainingRun
 from training.recipes.settings import Settings
@@ -113,16 +114,6 @@ def progress(run: TrainingRun) -> str:
 
 def share(value: float | None) -> str:
     return DASH if value is None else f"{value:.2%}"
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as people do: `42 s`, `3 min 05 s`, `1 h 12 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def pairs(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training import curves, descriptions, requests
+from classifier.wording import duration
+from training import curves, requests
 from training.curves import Chart
 from training.models import Outcome, RequestState, TrainingRequest, TrainingRun
 
@@ -135,8 +136,8 @@ def _figures(run: TrainingRun | None, goes_on: bool) -> tuple[tuple[str, str], .
         ("Test", _share_or_nothing(run.test_accuracy)),
     ]
     if goes_on and run.seconds_left is not None and run.phase == "training":
-        rows.append(("Time left", f"about {descriptions.duration(run.seconds_left)}"))
-    rows.append(("So far" if goes_on else "Took", descriptions.duration(run.seconds)))
+        rows.append(("Time left", f"about {duration(run.seconds_left)}"))
+    rows.append(("So far" if goes_on else "Took", duration(run.seconds)))
     return tuple(row for row in rows if row[1])
 
 

@@ -21,6 +21,7 @@ from django.db import DatabaseError
 
 from classifier import registry
 from classifier.models import ModelVersion
+from classifier.wording import counted
 from training import loading, orders, quiet, runs, surroundings
 from training.datasets.dataset import DatasetError
 from training.models import Outcome, TrainingRun
@@ -258,14 +259,12 @@ def _title(session: Session) -> str:
 
 
 def _introduction(session: Session, trainer: Trainer) -> str:
-    from training.reports import words
-
     plan, settings = session.plan, session.plan.settings
     return (
         f"{_title(session)}: {trainer.network.count_params():,} parameters, "
         f"{len(session.train):,} training and {len(session.validation):,} validation images, "
-        f"{words.counted(settings.epochs, 'epoch')} of "
-        f"{words.counted(trainer.steps, 'step')}, seed {plan.seed}, in {session.folder}"
+        f"{counted(settings.epochs, 'epoch')} of "
+        f"{counted(trainer.steps, 'step')}, seed {plan.seed}, in {session.folder}"
     )
 
 

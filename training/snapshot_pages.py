@@ -12,11 +12,11 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods
 
 from classifier.models import RegisteredModel
+from classifier.wording import counted
 from training import snapshots
 from training.forms import SnapshotForm
 from training.models import DatasetSnapshot
 from training.snapshots import SnapshotError
-from training.templatetags.counts import counted
 
 MOST_SHOWN = 20
 

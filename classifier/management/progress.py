@@ -4,6 +4,8 @@ import time
 
 from django.core.management.base import OutputWrapper
 
+from classifier.wording import counted, duration
+
 # Seconds between two of them.
 LIVE, LOGGED = 0.2, 5.0
 
@@ -46,7 +48,7 @@ class Progress:
         self._due_at = time.monotonic() + self._pause
         if self.quiet:
             return
-        words = f"{self.done:,} pictures, {self.rate:,.0f}/s"
+        words = f"{counted(self.done, 'picture')}, {self.rate:,.0f}/s"
         if self.total is not None:
             left = duration(max(0, self.total - self.done) / max(self.rate, 1e-9))
             words = f"{self.done:,} of {self.total:,}, {self.rate:,.0f}/s, {left} left"
@@ -62,13 +64,3 @@ class Progress:
         clear = "\x1b[2K" if self.live else ""
         self.stream.write(f"{clear}{text}", style_func=str, ending=ending)
         self.stream.flush()
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as people do: `42 s`, `3 min 05 s`, `1 h 12 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -24,8 +24,8 @@ from classifier.models import Correction, Export, Import, Label, ModelVersion, W
 from classifier.tests.labels import make_many, say, staff
 from classifier.tests.pasts import make_prediction
 from classifier.tests.signing_in import sign_in
-from classifyme.tests.browser import settle
 from classifier.transfers import State
+from classifyme.tests.browser import settle
 
 if TYPE_CHECKING:
     from pytest_django.live_server_helper import LiveServer

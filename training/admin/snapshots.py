@@ -15,12 +15,12 @@ from django.utils.safestring import SafeString
 
 from classifier.admin.base import ReadOnlyAdmin, badge, moment, person, thumbnail
 from classifier.models import RegisteredModel
+from classifier.wording import counted
 from training import snapshots
 from training.admin import pages
 from training.forms import SnapshotForm
 from training.models import DatasetSnapshot, SnapshotPicture
 from training.snapshots import SnapshotError
-from training.templatetags.counts import counted
 
 SHOWN_OF_A_SNAPSHOT = 20  # pictures
 

@@ -18,11 +18,6 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "\N{EN DASH}" if share is None else f"{share * 100:.{digits}f} %"
 
 
-def counted(number: int, thing: str) -> str:
-    """Write `1 epoch`, `1,200 epochs`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def interval(ends: tuple[float, float] | None, digits: int = 1) -> str:
     """Write a 95 % interval: `92.1 to 93.4 %`."""
     if ends is None:

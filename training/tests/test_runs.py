@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from classifier.models import ModelVersion
-from training import curves, descriptions, runs
+from training import curves, runs
 from training.models import SILENT_AFTER, Outcome, TrainingRun
 from training.recipes import recipe as recipes
 from training.runs import RunError, RunPlan
@@ -268,10 +268,3 @@ def test_curves_stay_in_their_frame_whatever_the_figures() -> None:
                 assert all(chart.left <= x <= chart.right for x, _ in points)
                 assert all(0 <= y <= curves.FRAME.y(0) for _, y in points)
     assert curves.of_history(HISTORY[:1]) == ()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(4.4, "4 s"), (185, "3 min 05 s"), (4320, "1 h 12 min")]
-)
-def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
-    assert descriptions.duration(seconds) == words

@@ -15,6 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from classifier.wording import counted
 from training.evaluation import wilson_interval
 from training.reports import charts as drawing
 from training.reports import page, words
@@ -96,7 +97,7 @@ def render(found: Found) -> str:
     title = f"{found.title}: settings searched"
     lead = (
         f"The study {found.study}: every trial learns from {found.training_images:,} images for "
-        f"at most {words.counted(found.epochs, 'epoch')}, with the seed {found.seed}, and is worth "
+        f"at most {counted(found.epochs, 'epoch')}, with the seed {found.seed}, and is worth "
         f"its best epoch's accuracy on {found.validation_images:,} validation images. No test "
         f"image was looked at. Data set: {found.data}"
     )

@@ -26,9 +26,10 @@ from classifier.bulk.sources import SourceError, Sources
 from classifier.bundles import BundleError
 from classifier.management import arguments
 from classifier.management.commands.list_models import table
-from classifier.management.progress import Progress, duration
+from classifier.management.progress import Progress
 from classifier.measured import LEVELS
 from classifier.models import ModelVersion
+from classifier.wording import counted, duration
 
 
 class Command(BaseCommand):
@@ -251,7 +252,8 @@ def _report(
 ) -> Iterator[str]:
     """Yield what is said in the end: counts, speed, a table by label and level."""
     summary = labelling.labels.summary
-    speed = f"{progress.done:,} pictures in {duration(progress.seconds)} ({progress.rate:,.0f}/s)"
+    done = counted(progress.done, "picture")
+    speed = f"{done} in {duration(progress.seconds)} ({progress.rate:,.0f}/s)"
     earlier = f"; {before:,} were done before" if before else ""
     yield f"{version}: {speed}{earlier}."
     yield from _passed_over(labelling.sources)

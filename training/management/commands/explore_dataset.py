@@ -12,12 +12,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from classifier.wording import counted
 from training.datasets import disk, explore_page
 from training.datasets.dataset import DatasetError, Skipped
 from training.datasets.exploration import IMBALANCED, Findings, explore
 from training.datasets.sources import SourceOptions, Surveyed, survey
 from training.management.commands.fetch_dataset import ProgressLine
-from training.templatetags.counts import counted
 
 _SHOWN = 5  # names of a kind on the console
 _BAR = 30  # characters of the longest bar

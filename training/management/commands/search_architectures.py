@@ -16,6 +16,7 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.imaging import InputSpec
+from classifier.wording import counted
 from training import architectures, loading, orders
 from training.datasets.dataset import Dataset, DatasetError
 from training.management import tables
@@ -380,11 +381,10 @@ def _found(search: Search, outcomes: list[Outcome]) -> Found:
 
 def _conditions(asked: Asked, outcomes: list[Outcome]) -> list[tuple[str, str]]:
     """Return what was the same for each, in words."""
-    from training.reports import words
 
     budget = asked.budget
     measured = next((each.result for each in outcomes if each.result), None)
-    passes = words.counted(budget.epochs, "epoch")
+    passes = counted(budget.epochs, "epoch")
     if budget.minutes:
         passes = f"about {budget.minutes:g} {'minute' if budget.minutes == 1 else 'minutes'}"
     alone = {each.result.epochs for each in outcomes if each.result and _learns_head(each)}

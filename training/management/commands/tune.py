@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from classifier.wording import counted
 from training import tuned
 from training.management.commands import train
 from training.management.environment import require_tuning
@@ -115,7 +116,6 @@ class Console:
         self._live = reporter(command.stdout)
 
     def begin(self, tuning: Tuning, trials: int) -> None:
-        from training.reports import words
         from training.tuning import studies
 
         subject = tuning.subject
@@ -127,7 +127,7 @@ class Console:
         )
         self.out.write(
             f"{len(subject.train):,} training and {len(subject.validation):,} validation images, "
-            f"{words.counted(subject.settings.epochs, 'epoch')} a trial. Searched:"
+            f"{counted(subject.settings.epochs, 'epoch')} a trial. Searched:"
         )
         width = max(map(len, subject.space))
         for name, dimension in subject.space.items():

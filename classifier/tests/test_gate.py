@@ -200,6 +200,23 @@ def test_the_calibration_error_has_a_limit() -> None:
     assert found(version(test={"ece": None}), most_ece=0.05)[0] is Outcome.UNKNOWN
 
 
+def test_one_calibration_error_is_one_finding() -> None:
+    measured = {
+        "per_class": {"red": {"precision": 0.9, "recall": 0.9}}, "ece": 0.06, "accuracy": 0.9,
+    }  # fmt: skip
+    uncalibrated = version(test=measured, acceptance=AcceptanceRule().judge(measured).to_json())
+
+    asked = GatePolicy(**(NOBODY_ASKS | {"asks_acceptance": True, "most_ece": 0.05}))
+    blocking = gate.judge(uncalibrated, None, asked).blocking
+    assert [finding.rule for finding in blocking] == ["Calibration"]
+
+    # Where no other rule asks for it, or another forgives more, the version's own is what counts.
+    assert found(uncalibrated, asks_acceptance=True)[0] is Outcome.FAIL
+    asked.most_ece = 0.1
+    blocking = gate.judge(uncalibrated, None, asked).blocking
+    assert [finding.rule for finding in blocking] == ["Every class"]
+
+
 def test_the_time_for_one_picture_has_a_limit() -> None:
     assert found(version(), most_milliseconds=5.0)[0] is Outcome.PASS
     outcome, sentence = found(version(), most_milliseconds=4.9)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 GAP = 0.25  # of the room that a bar has
 LABELS = 6  # at most so many words below
+MOST_VALUES = 6  # of an axis
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,26 @@ def bars(title: str, summary: str, counts: Sequence[tuple[str, str, int]]) -> Ch
     values = sorted({0, top // 2, top}) if top > 1 else [0, top]
     ticks = tuple(Tick(FRAME.y(value / top), f"{value:,}") for value in values)
     return Chart(title, summary, made, ticks)
+
+
+def round_values(low: float, high: float) -> tuple[float, ...]:
+    """Return three to six values a round step apart, the first at most low, the last at least high.
+
+    A step is 1, 2 or 5 times a power of ten; low is below high by more than a millionth of it.
+    """
+    power = 10.0 ** math.floor(math.log10(high - low)) / 10
+    steps = (factor * power for factor in (2, 5, 10, 20, 50))
+    for step in steps:
+        # What is a step's multiple but for the last digits of a float is one.
+        first, last = math.floor(low / step + _ROUNDING), math.ceil(high / step - _ROUNDING)
+        if last - first < MOST_VALUES:
+            break
+    return tuple(number * step for number in range(first, last + 1))
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Return how many digits after the point tell values that are a round step apart."""
+    return max(0, -math.floor(math.log10(values[1] - values[0]) + _ROUNDING))
 
 
 def _bar(index: int, room: float, top: int, words: str, label: str, count: int) -> Bar:

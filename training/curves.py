@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from classifier.charts import Frame, Tick
+from classifier.charts import Frame, Tick, decimals, round_values
 
 FRAME = Frame(width=480, height=200, left=48, right=8, top=10, bottom=24)
 
@@ -80,35 +81,39 @@ def _charts(
     epochs: int,
     first: str,
 ) -> tuple[Chart, ...]:
-    figures = (("Accuracy", "accuracy", "{:.0%}"), ("Loss", "loss", "{:.2g}"))
+    figures = (("Accuracy", "accuracy", 100, " %"), ("Loss", "loss", 1, ""))
     charts = []
-    for title, name, words in figures:
+    for title, name, scale, unit in figures:
         by_kind = {
-            "training": [*_points(history, name), *_points([now], name)],
-            "validation": _points(history, f"validation_{name}"),
+            "training": _points([*history, now], name, scale),
+            "validation": _points(history, f"validation_{name}", scale),
         }
-        charts.append(_chart(title, by_kind, words, axis, epochs, first))
+        charts.append(_chart(title, by_kind, unit, axis, epochs, first))
     return tuple(charts)
 
 
-def _points(lines: Sequence[Mapping[str, Any]], name: str) -> Points:
-    return [(line["epoch"], line[name]) for line in lines if line.get(name) is not None]
+def _points(lines: Sequence[Mapping[str, Any]], name: str, scale: float) -> Points:
+    return [(line["epoch"], line[name] * scale) for line in lines if line.get(name) is not None]
 
 
 def _chart(
-    title: str, by_kind: Mapping[str, Points], words: str, axis: _Axis, epochs: int, first: str
+    title: str, by_kind: Mapping[str, Points], unit: str, axis: _Axis, epochs: int, first: str
 ) -> Chart:
-    values = [value for points in by_kind.values() for _, value in points]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if low == high:  # one value alone stands in the middle
+    reached = [value for points in by_kind.values() for _, value in points]
+    low, high = (min(reached), max(reached)) if reached else (0.0, 1.0)
+    if math.isclose(low, high, rel_tol=1e-6):  # one value alone stands in the middle
         low, high = 0.0, 2 * high or 1.0
-    span = high - low
+    values = round_values(low, high)
+    low, span = values[0], values[-1] - values[0]
+    digits = decimals(values)
     return Chart(
         title=title,
         lines=tuple(
             _line(kind, points, axis, low, span) for kind, points in by_kind.items() if points
         ),
-        ticks=tuple(Tick(FRAME.y(part), words.format(low + span * part)) for part in (0, 0.5, 1)),
+        ticks=tuple(
+            Tick(FRAME.y((value - low) / span), f"{value:.{digits}f}{unit}") for value in values
+        ),
         epochs=epochs,
         first=first,
     )

@@ -379,4 +379,4 @@ def test_curves_grow_from_the_first_step_on() -> None:
     accuracy, loss = curves.as_it_grows([done], now | {"epoch": 1.5}, 4)
     assert [len(line.points.split()) for line in accuracy.lines] == [2, 1]
     assert accuracy.lines[0].last_x < accuracy.right
-    assert [tick.words for tick in loss.ticks] == ["1.8", "2", "2.3"]
+    assert [tick.words for tick in loss.ticks] == ["1.8", "1.9", "2.0", "2.1", "2.2", "2.3"]

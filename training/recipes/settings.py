@@ -73,7 +73,8 @@ class Settings:
         small_side: the share of its side that a picture is shrunk to in `small_epochs`; an epoch
             costs about the square of it.
         patience: stop after so many epochs without a better validation accuracy or loss; 0
-            never stops early. Counted in the last phase only, where there are two.
+            never stops early. Counted in the last phase only, where there are two. Not for `muon`:
+            validation stays low until the rate falls, as batch normalisation's averages lag.
         validation: pictures of the training split held out, where the data set brings no
             validation split of its own.
 

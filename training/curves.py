@@ -93,7 +93,8 @@ def _charts(
 
 
 def _points(lines: Sequence[Mapping[str, Any]], name: str, scale: float) -> Points:
-    return [(line["epoch"], line[name] * scale) for line in lines if line.get(name) is not None]
+    found = [(line["epoch"], line[name] * scale) for line in lines if line.get(name) is not None]
+    return [(epoch, value) for epoch, value in found if math.isfinite(value)]
 
 
 def _chart(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,8 @@ def test_the_admin_changes_no_run(admin: Client) -> None:
 
 def test_curves_stay_in_their_frame_whatever_the_figures() -> None:
     flat = [{**line, "loss": 1.0, "validation_loss": None} for line in HISTORY]
+    lost = [*HISTORY, {**HISTORY[-1], "epoch": 4, "loss": math.nan, "validation_loss": math.inf}]
+    assert all(math.isfinite(line.last_y) for c in curves.of_history(lost) for line in c.lines)
     for history in (HISTORY, flat):
         for chart in curves.of_history(history):
             for line in chart.lines:

@@ -63,6 +63,12 @@ def person(name: str) -> User:
     return user
 
 
+def sits_down(page: Page, site: str, name: str = "ada") -> None:
+    """Let somebody who may review come to the review page."""
+    sign_in(page.context, site, person(name))
+    page.goto(f"{site}/review/")
+
+
 def make_many(version: ModelVersion, count: int) -> list[Prediction]:
     """Return predictions of rising margins, all of them "red", of pictures in three colours."""
     made = []
@@ -112,9 +118,7 @@ def test_fifty_pictures_are_reviewed_by_keyboard(
     page: Page, site: str, colours: ModelVersion
 ) -> None:
     rows = make_many(colours, 54)
-    person("ada")
-    sign_in(page.context, site, User.objects.get(username="ada"))
-    page.goto(f"{site}/review/")
+    sits_down(page, site)
     expect(page.locator("#review-left")).to_have_text("54")
     # The next ones are here before they are asked for.
     expect(page.locator(".review-card")).to_have_count(6)
@@ -162,9 +166,7 @@ def test_what_is_taken_back_stays_while_the_next_pictures_are_on_their_way(
     page: Page, site: str, colours: ModelVersion
 ) -> None:
     rows = make_many(colours, 12)
-    person("ada")
-    sign_in(page.context, site, User.objects.get(username="ada"))
-    page.goto(f"{site}/review/")
+    sits_down(page, site)
     expect(page.locator(".review-card")).to_have_count(6)
     held: list[tuple[Route, APIResponse]] = []
     asked = re.compile(r"/review/next/")
@@ -186,9 +188,7 @@ def test_two_windows_never_show_the_same_picture(
     make_many(colours, 24)
     both = (page, second_page)
     for window, name in zip(both, ("ada", "bob"), strict=True):
-        person(name)
-        sign_in(window.context, site, User.objects.get(username=name))
-        window.goto(f"{site}/review/")
+        sits_down(window, site, name)
         expect(window.locator(".review-card")).to_have_count(6)
 
     said: list[str] = []
@@ -217,9 +217,7 @@ def test_what_was_not_saved_is_said_and_the_pictures_come_back(
     page: Page, site: str, colours: ModelVersion
 ) -> None:
     rows = make_many(colours, 5)
-    person("ada")
-    sign_in(page.context, site, User.objects.get(username="ada"))
-    page.goto(f"{site}/review/")
+    sits_down(page, site)
     expect(page.locator(".review-card")).to_have_count(5)
 
     press(page, "1")
@@ -248,9 +246,7 @@ def test_a_picture_that_somebody_else_took_is_theirs(
     page: Page, site: str, colours: ModelVersion
 ) -> None:
     rows = make_many(colours, 3)
-    person("ada")
-    sign_in(page.context, site, User.objects.get(username="ada"))
-    page.goto(f"{site}/review/")
+    sits_down(page, site)
     expect(page.locator(".review-card")).to_have_count(3)
     # She went for lunch, and the leases ran out.
     ReviewLease.objects.filter(upload=rows[0].upload).update(until="2020-01-01T00:00:00Z")

@@ -381,7 +381,6 @@ def _found(search: Search, outcomes: list[Outcome]) -> Found:
 
 def _conditions(asked: Asked, outcomes: list[Outcome]) -> list[tuple[str, str]]:
     """Return what was the same for each, in words."""
-
     budget = asked.budget
     measured = next((each.result for each in outcomes if each.result), None)
     passes = counted(budget.epochs, "epoch")

@@ -35,6 +35,10 @@ FROZEN_AT_RANDOM = (
     "Without weights to start from, --set head_epochs=0 is better: as it is, the backbone stays "
     "frozen at random for some epochs, and its normalisation always."
 )
+STOPPED_TOO_EARLY = (
+    "With muon, validation says little until the learning rate is low: patience may end this run "
+    "while it still learns. --set patience=0 lets it come to its end."
+)
 LARGEST_SEED = 2**32  # what NumPy and TensorFlow take stays below it
 Preparing = contextlib.AbstractContextManager["Session"]
 
@@ -241,6 +245,8 @@ def _plan(
     weights, notes = _weights(recipe, smoke=order.smoke)
     if weights == "none" and settings.head_epochs and not order.smoke:
         notes += (FROZEN_AT_RANDOM,)
+    if settings.optimizer == "muon" and settings.patience:
+        notes += (STOPPED_TOO_EARLY,)
     plan = RunPlan(
         recipe=recipe.name,
         settings=settings,

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 FOLDER, STUDY, PAGE = "tune", "study.sqlite3", "report.html"
 _LONGEST_NAME = 100
+GIVEN_UP_TOO_EARLY = (
+    "With muon, validation says little until the learning rate is low: trials may be given up that "
+    "would have become good. --pruner none lets every one come to its end."
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def prepared(request: Request, *, scanned: Scanned = lambda done, total: None) -
             name,
             folder,
             address or _own_address(folder),
-            notes,
+            notes + _cautions(request, subject),
         )
 
 
@@ -290,6 +294,12 @@ def _fewer(train: Split, images: int) -> Split:
     if images < labels:
         raise BadSetting(f"Expected --images of at least {labels}, one a class. Received: {images}")
     return train if images >= len(train) else loading.few(train, images // labels)
+
+
+def _cautions(request: Request, subject: Subject) -> tuple[str, ...]:
+    searched = subject.space.get("optimizer")
+    muon = subject.settings.optimizer == "muon" if searched is None else "muon" in searched
+    return (GIVEN_UP_TOO_EARLY,) if muon and request.pruner != "none" else ()
 
 
 def _study_name(plan: RunPlan, dataset: Dataset) -> str:

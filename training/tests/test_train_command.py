@@ -255,6 +255,18 @@ def test_a_backbone_frozen_at_random_is_remarked_on(roots: Path, pets: Path) -> 
         assert orders.FROZEN_AT_RANDOM not in notes
 
 
+@pytest.mark.parametrize(
+    ("recipe", "patience", "told"),
+    [("cifar10_cnn", "3", True), ("cifar10_cnn", "0", False), ("baseline_cnn", "3", False)],
+)
+def test_patience_with_muon_is_remarked_on(
+    roots: Path, pets: Path, recipe: str, patience: str, told: bool
+) -> None:
+    order = Order(recipe, dataset=str(pets), changes={"patience": patience})
+    with orders.material(order) as (_, _, notes):
+        assert (orders.STOPPED_TOO_EARLY in notes) == told
+
+
 def test_settings_and_choices_of_the_command_line_reach_the_run(roots: Path, pets: Path) -> None:
     options = {
         "recipe": "cifar10_cnn", "dataset": str(pets), "name": "pets", "title": "Our pets",

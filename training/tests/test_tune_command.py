@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 import training.recipes
-from training import drawing, loading, orders
-from training.management.commands.tune import Console
+from training import drawing, loading, orders, tuned
+from training.management.commands.tune import Command, Console, request_of
 from training.orders import Order
 from training.recipes import recipe as recipes
 from training.tests import tuners
@@ -163,6 +163,27 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_tried(
     settings.RUNS_ROOT = tmp_path / "runs"
     assert sentence in refused("baseline_cnn", *more)
     assert not settings.RUNS_ROOT.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("cifar10_cnn",), True),
+        (("cifar10_cnn", "--pruner", "none"), False),
+        (("cifar10_cnn", "--space", "optimizer=sgd,adam"), False),
+        (("baseline_cnn", "--space", "optimizer=adam,muon"), True),
+        (("baseline_cnn",), False),
+    ],
+)
+def test_giving_up_trials_of_muon_is_remarked_on(
+    pets: Path, words: tuple[str, ...], told: bool
+) -> None:
+    command = Command()
+    options = vars(
+        command.create_parser("manage.py", "tune").parse_args(["--dataset", str(pets), *words])
+    )
+    with tuned.prepared(request_of(options)) as tuning:
+        assert (tuned.GIVEN_UP_TOO_EARLY in tuning.notes) == told
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:

@@ -60,5 +60,5 @@ clean: ## Remove the environments and caches; pictures, database and .env stay
 web-env:
 	@scripts/build-env web
 
-training-env:
+training-env: ## Build .venv-training, where models are trained and measured
 	@scripts/build-env training

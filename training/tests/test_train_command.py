@@ -1,95 +1,35 @@
-"""`manage.py train`, called as a person does: whole runs on few pictures, and what it refuses."""
+"""`manage.py train`, called as a person does: whole runs on few pictures, and what it says."""
 
 import dataclasses
 import importlib
 import io
 import json
 import os
-import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.core.management.base import OutputWrapper
 from django.db import DatabaseError
 from pytest_django import Settings
 
 from classifier.bundles import Bundle
 from classifier.models import ModelVersion, RegisteredModel
-from training import checkpoints, drawing, orders, recipe_words, requests, runs
+from training import orders, recipe_words, runs
 from training.datasets import cifar10
-from training.datasets.dataset import Dataset, Split
 from training.management.commands.train import onwards, order_of
-from training.management.stopping import sigterm_as_interrupt
 from training.management.terminal import reporter
 from training.models import TrainingRun
 from training.orders import Order
 from training.progress import Progress
 from training.recipes import recipe as recipes
 from training.recipes.settings import Settings as RecipeSettings
-from training.tests.full_disk import room_for
+from training.tests.commands import PETS, Train, refused, say, tiny_cifar10
 
 pytestmark = pytest.mark.django_db
 # A thread of the run writes its row, over a connection of its own.
 trains = pytest.mark.django_db(transaction=True)
-
-Train = Callable[..., str]
-PETS = ("cat", "dog")
-
-
-def _tiny_cifar10(seed: int = 0) -> Dataset:
-    """Ten labels, told apart by brightness: 40 training and 10 test pictures of each."""
-    rng = np.random.default_rng(seed)
-
-    def split(per_label: int) -> Split:
-        labels = np.arange(10, dtype=np.int64).repeat(per_label)
-        noise = rng.integers(0, 12, (len(labels), 32, 32, 3))
-        return Split((labels[:, None, None, None] * 24 + noise).astype(np.uint8), labels)
-
-    train, test = split(40).in_canonical_order(), split(10).in_canonical_order()
-    return Dataset(cifar10.NAME, cifar10.LABEL_KEYS, train, test)
-
-
-@pytest.fixture
-def roots(settings: Settings, tmp_path: Path) -> Path:
-    """Folders of this test's own, with a small CIFAR-10 in them."""
-    settings.DATASETS_ROOT = tmp_path / "datasets"
-    settings.RUNS_ROOT = tmp_path / "runs"
-    settings.DATASETS_ROOT.mkdir()
-    cifar10.save(_tiny_cifar10(), settings.DATASETS_ROOT)
-    return tmp_path
-
-
-@pytest.fixture
-def pets(tmp_path: Path) -> Path:
-    """A folder of cats and dogs, twenty of each, larger than any network takes them."""
-    return drawing.draw(tmp_path / "My Pets", per_label=20, side=80, label_keys=PETS)
-
-
-@pytest.fixture
-def train(roots: Path) -> Train:
-    return lambda *words: say("train", *words)
-
-
-def say(*words: str) -> str:
-    stdout = io.StringIO()
-    call_command(*words, stdout=stdout, no_color=True)
-    return stdout.getvalue()
-
-
-def refused(*words: str) -> str:
-    with pytest.raises(CommandError) as refusal:
-        say(*words)
-    assert refusal.value.returncode == 2
-    return str(refusal.value)
 
 
 # -- whole runs ------------------------------------------------------------------------------------
@@ -138,7 +78,7 @@ def test_it_trains_reports_registers_and_activates_and_can_be_reproduced(
     TrainingRun.objects.all().delete()
     printed = say("reproduce", "cifar10", "1", "--dry-run")
     assert "The data set is the same" in printed
-    cifar10.save(_tiny_cifar10(seed=1), settings.DATASETS_ROOT)
+    cifar10.save(tiny_cifar10(seed=1), settings.DATASETS_ROOT)
     assert "is not the one that was trained on" in refused("reproduce", "cifar10:1")
 
 
@@ -216,13 +156,6 @@ def test_without_a_database_it_trains_all_the_same(
 
 
 # -- what an order becomes, without training it ----------------------------------------------------
-
-
-@pytest.fixture
-def no_data(settings: Settings, tmp_path: Path) -> Path:
-    settings.DATASETS_ROOT = tmp_path / "empty"
-    settings.RUNS_ROOT = tmp_path / "runs"
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -382,219 +315,6 @@ def test_the_reference_explains_every_setting_as_the_code_does() -> None:
 
 def _shown(value: object) -> str:
     return json.dumps(value).strip('"')
-
-
-# -- what is refused -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ([], "Expected a recipe: .*cifar10_fast"),
-        (["cifar11"], r"one of the recipes .*cifar10_fast"),
-        (["cifar10_fast", "--set", "speed=3"], "one of the settings"),
-        (["cifar10_fast", "--set", "epochs"], "KEY=VALUE"),
-        (["cifar10_fast", "--set", "learning_rate=fast"], "learning_rate as float"),
-        (["cifar10_fast", "--epochs", "0"], "epochs above 0"),
-        (["cifar10_fast", "--epochs", "3"], "small_epochs below epochs"),
-        (["cifar10_fast", "--seed", "-1"], "--seed from 0 to 4294967295"),
-        (["cifar10_fast", "--seed", "4294967296"], "--seed from 0 to 4294967295"),
-        (["cifar10_fast", "--smoke", "--weights", "nowhere.h5"], "Received: nowhere.h5"),
-        (["cifar10_fast", "--max-bad", "2"], "--max-bad from 0 to 1"),
-        (["cifar10_fast", "--activate", "--override-gate"], "expected --reason"),
-        (["cifar10_fast", "--activate", "--reason", "x" * 501], "500 characters"),
-        (["transfer", "--architecture", "vgg17"], "--architecture as one of .*vgg16.*: vgg17"),
-        (["cifar10_fast", "--name", "My Model"], "lower-case"),
-        (["cifar10_fast", "--set", "validation=100000"], "hold out between"),
-        (["cifar10_fast", "--dataset", "nowhere"], "There is no data set nowhere"),
-        (["cifar10_fast", "--dataset", "snapshot:june"], "there are: none yet"),
-        (["cifar10_mobilenetv2", "--weights", "nowhere.h5"], "Received: nowhere.h5"),
-        (["cifar10_fast", "--resume"], "no run of cifar10_fast to resume"),
-        (["cifar10_fast", "--resume", "nowhere"], "no run in nowhere"),
-        (["cifar10_fast", "--resume", "--epochs", "3"], "keeps its settings"),
-        (["cifar10_fast", "--resume", "--dataset", "cifar10"], "keeps its settings"),
-        (["cifar10_fast", "--resume", "--architecture", "cifar10_cnn"], "keeps its settings"),
-    ],
-)
-def test_bad_input_is_answered_with_what_was_expected(
-    train: Train, arguments: list[str], sentence: str
-) -> None:
-    with pytest.raises(CommandError, match=sentence) as refusal:
-        train(*arguments)
-    assert refusal.value.returncode == 2
-    assert not TrainingRun.objects.exists()
-
-
-def test_without_data_it_names_the_command_that_fetches_them(no_data: Path) -> None:
-    assert "manage.py fetch_dataset cifar10" in refused("train", "cifar10_fast")
-
-
-def test_options_are_checked_before_data_are_asked_for(no_data: Path) -> None:
-    (no_data / "file").touch()
-    assert "one of the settings" in refused("train", "cifar10_fast", "--set", "speed=3")
-    for output in ("file", "file/inside"):
-        sentence = refused("train", "cifar10_fast", "--smoke", "--output", str(no_data / output))
-        assert "which is a file" in sentence or "cannot be written" in sentence
-
-
-def _one_picture_in_a_class(pets: Path) -> None:
-    for picture in sorted((pets / "dog").iterdir())[1:]:
-        picture.unlink()
-
-
-def _an_empty_class(pets: Path) -> None:
-    shutil.rmtree(pets / "dog")
-    (pets / "dog").mkdir()
-
-
-def _unreadable_files(pets: Path) -> None:
-    for picture in sorted((pets / "dog").iterdir())[:10]:
-        picture.write_bytes(b"no picture")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "sentence"),
-    [
-        (_one_picture_in_a_class, "dog"),
-        (_an_empty_class, "dog holds no pictures"),
-        (_unreadable_files, "10 of 40 files cannot be read"),
-    ],
-)
-def test_a_folder_that_cannot_be_learnt_from_is_refused(
-    train: Train, pets: Path, spoil: Callable[[Path], None], sentence: str
-) -> None:
-    spoil(pets)
-    assert sentence in refused("train", "baseline_cnn", "--dataset", str(pets))
-
-
-def test_some_unreadable_files_are_skipped_and_said(roots: Path, pets: Path) -> None:
-    _unreadable_files(pets)
-    order = Order(recipe="baseline_cnn", dataset=str(pets), max_bad=0.5)
-    with orders.prepared(order) as session:
-        assert any("10 corrupt" in note for note in session.notes)
-
-
-def test_a_folder_that_holds_a_run_is_not_overwritten(train: Train, roots: Path) -> None:
-    folder = roots / "out"
-    folder.mkdir()
-    (folder / "run.json").write_text("{}")
-    assert "holds a run already" in refused("train", "cifar10_fast", "--output", str(folder))
-    assert "not a run's description" in refused("train", "cifar10_fast", "--resume", str(folder))
-
-
-@trains
-def test_weights_of_another_network_are_refused_and_the_run_is_not_to_go_on(
-    train: Train, roots: Path, pets: Path
-) -> None:
-    wrong = roots / "wrong.weights.h5"
-    wrong.write_bytes(b"no weights")
-    sentence = refused(
-        "train", "transfer", "--dataset", str(pets), "--weights", str(wrong), "--smoke"
-    )
-    assert "wrong.weights.h5" in sentence
-    run = TrainingRun.objects.get()
-    assert run.state == "refused"
-    assert "wrong.weights.h5" in run.why
-    assert not requests.may_go_on(run)
-
-
-@trains
-def test_a_run_whose_loss_is_no_number_is_not_to_go_on(train: Train, roots: Path) -> None:
-    sentence = refused("train", "baseline_cnn", "--smoke", "--set", "learning_rate=1e30")
-    run = TrainingRun.objects.get()
-    assert (run.state, run.why) == ("diverged", sentence)
-    assert not requests.may_go_on(run)
-
-
-def test_weights_that_changed_stop_a_resumed_run(roots: Path, pets: Path) -> None:
-    weights = roots / "start.weights.h5"
-    weights.write_bytes(b"one")
-    order = Order(recipe="transfer", dataset=str(pets), weights=str(weights), output=roots / "out")
-    with orders.prepared(order):
-        weights.write_bytes(b"other")
-    assert "are not those" in refused("train", "transfer", "--resume", str(roots / "out"))
-
-
-# -- runs that are broken off ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def program(roots: Path) -> dict[str, str]:
-    """The variables of a process of its own, with a database of its own."""
-    environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "classifyme.settings",
-        "DATASETS_ROOT": str(roots / "datasets"),
-        "DATABASE_URL": f"sqlite:///{roots / 'db.sqlite3'}",
-        "PYTHONUNBUFFERED": "1",
-    }
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=environment, check=True
-    )
-    return environment
-
-
-def outcomes(roots: Path) -> list[tuple[str, str]]:
-    with sqlite3.connect(roots / "db.sqlite3") as database:
-        found = database.execute("SELECT outcome, reason FROM training_trainingrun").fetchall()
-    database.close()
-    return found
-
-
-def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(
-    roots: Path, program: dict[str, str]
-) -> None:
-    folder = roots / "out"
-    command = [
-        sys.executable, "manage.py", "train", "baseline_cnn", "--smoke",
-        "--epochs", "90000", "--output", str(folder),
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, env=program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        _wait_for(folder / "checkpoint.npz", process)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert f"--resume {folder}" in output
-    assert "Traceback" not in output
-    with np.load(folder / "checkpoint.npz") as arrays:
-        assert arrays["done"] > 0
-    assert outcomes(roots) == [("stopped", "Stopped by a person, or by the machine.")]
-
-
-def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-@trains
-def test_a_full_disk_ends_a_run_with_a_sentence(
-    train: Train, roots: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = checkpoints.write_arrays
-
-    def without_room(path: Path, arrays: Mapping[str, Any]) -> None:
-        with room_for(500_000):
-            write(path, arrays)
-
-    monkeypatch.setattr(checkpoints, "write_arrays", without_room)
-    sentence = refused("train", "baseline_cnn", "--smoke", "--output", str(roots / "out"))
-    assert "could not be written: File too large" in sentence
-    run = TrainingRun.objects.get()
-    assert (run.state, run.why) == ("failed", sentence)
-
-
-def _wait_for(path: Path, process: "subprocess.Popen[str]", seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_on_a_terminal_each_step_is_written_over_the_one_before() -> None:

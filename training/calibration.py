@@ -39,10 +39,22 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
     One number for all labels, so no answer changes (Guo et al. 2017, "On Calibration of
     Modern Neural Networks"). Searched between 0.02 and 50, on a logarithmic scale.
+
+    Of fewer than 100 images a network may have every one right, and nothing would be too sure
+    then. For them the truth is expected with a probability of (N + 1) / (N + K) only, and every
+    other label with 1 / (N + K): the rule of succession, as Platt has it for two labels (1999,
+    "Probabilistic Outputs for Support Vector Machines", section 2.2).
     """
+    count, label_count = logits.shape
+    doubt = 1 / (count + label_count) if count < FEWEST_ANSWERS else 0.0
 
     def loss(log_temperature: float) -> float:
-        return cross_entropy(softmax(logits, float(np.exp(log_temperature))), labels)
+        probabilities = softmax(logits, float(np.exp(log_temperature)))
+        expected = cross_entropy(probabilities, labels)
+        if doubt:
+            others = -np.log(np.maximum(probabilities, 1e-12)).sum(axis=1).mean() - expected
+            expected = (1 - (label_count - 1) * doubt) * expected + doubt * float(others)
+        return expected
 
     found = minimize_scalar(loss, bounds=(np.log(0.02), np.log(50)), method="bounded")
     return float(np.exp(found.x))

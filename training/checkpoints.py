@@ -49,8 +49,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise TrainingError(
-            f"{path} could not be written: {error.strerror or error}. What was saved before "
-            "stands; make room and go on with --resume."
+            f"{path} could not be written: {error.strerror or error}. What was saved before, if "
+            "anything, stands; make room and go on with --resume."
         ) from error
 
 

@@ -16,7 +16,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from training import runs, surroundings
 from training.models import Outcome, TrainingRequest, TrainingRun
 from training.request_rows import RequestState, lease
 
@@ -118,8 +117,7 @@ def _run_is_free(request: TrainingRequest) -> bool:
     run = request.run
     if run is None or run.outcome != Outcome.RUNNING or request.state == RequestState.WAITING:
         return True
-    here = run.host == surroundings.host()
-    if runs.is_held(run.path) if here else not run.stopped_answering:
+    if run.is_held:
         return False
     TrainingRun.objects.filter(pk=run.pk, outcome=Outcome.RUNNING).update(
         outcome=Outcome.STOPPED, reason=KILLED, ended_at=run.heard_at

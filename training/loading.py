@@ -13,6 +13,7 @@ import numpy as np
 from django.conf import settings as django_settings
 
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
+from classifier.wording import counted
 from training import drawing
 from training.datasets import cifar10, sources
 from training.datasets.dataset import Dataset, DatasetMissing, Split, hold_out
@@ -31,6 +32,16 @@ SMALL_SMOKE = (120, 20, 30)
 LARGE_SMOKE = (16, 6, 6)
 LARGE_SIDE = 64  # pixels: above it a smoke run takes fewer pictures
 DRAWN_SMALL, DRAWN_LARGE = 60, 24  # pictures of each label
+# Why files take no part, by `training.datasets.dataset.Skipped.kind`.
+LEFT_OUT = {
+    "corrupt": "unreadable",
+    "conflict": "with several labels",
+    "copy": "in there twice",
+    "leak": "in two splits",
+    "ignored": "not among the pictures",
+    "deleted": "deleted",
+}
+FEWEST_CALIBRATED = 100  # validation pictures: with fewer, temperature and levels are guesses
 Scanned = Callable[[int, int], None]  # (pictures looked at, pictures in all)
 
 
@@ -129,8 +140,19 @@ def remarks(dataset: Dataset) -> tuple[str, ...]:
     if not dataset.skipped:
         return dataset.notes
     kinds = Counter(skipped.kind for skipped in dataset.skipped)
-    words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    words = ", ".join(f"{count} {LEFT_OUT[kind]}" for kind, count in kinds.most_common())
     return (*dataset.notes, f"Files left out: {words}. explore_dataset lists them.")
+
+
+def calibration_remarks(plan: RunPlan, images: int) -> tuple[str, ...]:
+    """Return what a person should know of so few validation images; nothing of a smoke run's."""
+    if plan.smoke or images >= FEWEST_CALIBRATED:
+        return ()
+    return (
+        f"Validation has {counted(images, 'image')}: the best epoch, the temperature and the "
+        f"confidence levels rest on them. With {FEWEST_CALIBRATED} and more they begin to mean "
+        "something.",
+    )
 
 
 def split(dataset: Dataset, plan: RunPlan) -> tuple[Split, Split, Split]:

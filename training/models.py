@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from classifier.identifiers import uuid7
 from classifier.models import ModelVersion, RegisteredModel, Upload
-from training import surroundings
+from training import runs, surroundings
 from training.request_rows import RequestState, TrainingRequest
 
 __all__ = [
@@ -174,6 +174,16 @@ class TrainingRun(models.Model):
         # An id is given again to another process, after a reboot above all: silence tells.
         gone = self.host == surroundings.host() and not _is_running(self.pid)
         return gone or silence > SILENT_AFTER
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process, if any should, may still train in its folder.
+
+        On this machine the folder's lock tells; of another one there is only how long it has been
+        silent.
+        """
+        here = self.host == surroundings.host()
+        return runs.is_held(self.path) if here else not self.stopped_answering
 
     @property
     def state(self) -> str:

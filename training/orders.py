@@ -231,6 +231,7 @@ def check(order: Order, *, scanned: Scanned = lambda done, total: None) -> None:
 def _prepare(order: Order, stack: contextlib.ExitStack, scanned: Scanned) -> Session:
     recipe, plan, dataset, notes = _plan(order, stack, scanned)
     splits = loading.split(dataset, plan)
+    notes += loading.calibration_remarks(plan, len(splits[1]))
     folder = order.output or runs.fresh_folder(_runs_root(), recipe, order.seed)
     runs.create(folder, plan)
     return Session(plan.apply(recipe), plan, dataset, *splits, folder, False, notes)
@@ -466,10 +467,14 @@ def _runs_root() -> Path:
 
 
 def _check_nobody_trains(folder: Path) -> None:
-    """Raise RunError if another process is training in the folder, as far as its row says."""
+    """Raise RunError if another process is training in the folder, as far as its row says.
+
+    Of a process of this machine the folder itself knows better: one that was killed a moment ago
+    holds it no longer.
+    """
     with contextlib.suppress(DatabaseError):
         for run in TrainingRun.objects.in_folder(folder).filter(outcome=Outcome.RUNNING):
-            if not run.stopped_answering:
+            if run.is_held:
                 raise RunError(
                     f"{folder} is being trained now, by process {run.pid} on {run.host}. Stop "
                     "that one first."

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 # its own reads it: where loading TensorFlow ends this one, its last words still get through.
 _FILTER = """
 import re, sys
-remark = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I0000 ")
+remark = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|I0000 |To enable the following instr"
+)
 for line in iter(sys.stdin.buffer.readline, b""):
     if not remark.match(line):
         sys.stdout.buffer.write(line)

@@ -213,6 +213,8 @@ def _trained(
     with sharing(devices):
         trainer = _trainer(session, record, report)
         say(_introduction(session, trainer))
+        if session.resumes and not trainer.done:
+            say("Nothing of it was saved yet: it begins with its first epoch.")
         record.note(phase="training", steps=trainer.steps, epochs=session.plan.settings.epochs)
         trainer.run()
     if machine["backend"] != EXPORTS:
@@ -237,7 +239,7 @@ def _trainer(session: Session, record: RunRecord, report: Reporter) -> Trainer:
         folder=session.folder,
         report=tell,
     )
-    if session.resumes:
+    if session.resumes and (session.folder / runs.CHECKPOINT).is_file():
         trainer.resume()
     record.remember(trainer.history)
     return trainer

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import io
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -34,7 +35,9 @@ from training.progress import Epoch, Progress, Reporter
 from training.recipes.recipe import Recipe, Settings
 from training.weights import NONE, WeightsError, WeightsUnavailable
 
-__all__ = ["Diverged", "Trainer", "TrainingError", "Unbuildable"]
+__all__ = ["Diverged", "Trainer", "TrainingError", "Unbuildable", "fitting_batch"]
+
+MOST_LEFT_OUT = 0.1  # of the training images, in an epoch
 
 
 class Unbuildable(TrainingError):
@@ -87,7 +90,7 @@ class Trainer:
         self.train, self.validation = train, validation
         self.architecture = importlib.import_module(f"training.architectures.{recipe.architecture}")
         self.label_count = label_count
-        self.batch_size = min(settings.batch_size, len(train))
+        self.batch_size = fitting_batch(settings.batch_size, len(train), hardware.shares())
         check_shared(self.batch_size, hardware.shares())
         self.steps = len(train) // self.batch_size
         self.total_steps = self.steps * settings.epochs
@@ -347,8 +350,9 @@ class Trainer:
     def _validate(self) -> tuple[float, float]:
         """Return mean cross-entropy in nats, without label smoothing, and accuracy."""
         logits = predict_logits(self.network, self.validation.images).astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        with np.errstate(invalid="ignore"):  # of logits that are no numbers the loss tells
+            logits -= logits.max(axis=1, keepdims=True)
+            log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         labels = self.validation.labels
         right = log_probabilities.argmax(axis=1) == labels
         loss = -log_probabilities[np.arange(len(labels)), labels].mean()
@@ -457,6 +461,20 @@ def check_splits(train: Split, validation: Split, label_count: int) -> None:
             f"Expected training pictures of each class. Received: none of class {missing[0]} "
             f"(counted from 0; {len(missing)} of {label_count} classes have none)"
         )
+
+
+def fitting_batch(asked: int, images: int, devices: int = 1) -> int:
+    """Return how many images a step takes: as many as asked, or a few less.
+
+    Batches are all of one size, so each epoch leaves out the rest, other images each time. Where
+    that would be more than a tenth of them, one more batch of a smaller size takes nearly all.
+    """
+    if images <= asked:
+        return images
+    if images % asked <= MOST_LEFT_OUT * images:
+        return asked
+    fitting = images // math.ceil(images / asked)
+    return fitting - fitting % devices or asked
 
 
 def check_shared(batch_size: int, devices: int) -> None:

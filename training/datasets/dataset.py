@@ -51,7 +51,7 @@ Pictures = Images | LazyImages
 class Skipped:
     """A file that takes no part: its name, why (a sentence), and of which kind that reason is.
 
-    `kind` is one of "corrupt", "conflict", "copy", "leak" and "ignored".
+    `kind` is one of "corrupt", "conflict", "copy", "leak", "ignored" and "deleted".
     """
 
     name: str

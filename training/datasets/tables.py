@@ -75,7 +75,12 @@ def _csv(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
         names = reader.fieldnames or ()
         if missing := [name for name in _NEEDED if name not in names]:
             found = ", ".join(names)[:200] or "nothing"
-            _wrong(path, 1, f"expected a header with {' and '.join(missing)}. Received: {found}")
+            _wrong(
+                path,
+                1,
+                f"expected a header with {' and '.join(missing)}, separated by commas. Received: "
+                f"{found}",
+            )
         for row in reader:
             if None in row or None in row.values():
                 _wrong(path, reader.line_num, f"expected {len(names)} columns as in the header.")

@@ -10,16 +10,12 @@ The first command took 17 minutes on two cores of an AVX-512 server processor th
 Seed 0: 97.4 % on 800 drawn cards of designs not seen, 95 % interval 96.0 to 98.3 %, calibration
 error 1.3 %. Some of these cards show too little to tell.
 
-Documents not seen, with the second command's protocol but short trainings (kept features of the
-tenth block, 1,300 drawn cards and the five other designs, one epoch of the head and two of the
-upper blocks). Seed 0: 807 of 808 right, 99.9 %, 99.3 to 100 %: 167 of 168 for id_card_td1_b, all
-for the other five. Seed 1: 163 of 168 for id_card_td1_b, 97.0 %, all right of the designs run
-besides (rp_card_td2, id_card_td2_a, id_card_td2_b, pp_td3_a).
-With no real design at all, 2,800 drawn cards alone: 805 of 808, 99.6 %, 98.9 to 99.9 %. Nearly
-all mistakes are backs of id_card_td1_b, with a portrait in colour; cards were drawn with more
-such backs after that was seen. The second command itself was
-run for that design with `--cards 400 --set epochs=2`: 164 of 168, 97.6 %, 94.0 to 99.1 %. At full
-size it takes an estimated ten minutes a design on idle cores and is still to be run.
+The second command, seed 0: all 808 pictures of the six designs right, each design by a network
+that had not seen it, 99.5 to 100 %; 35 minutes on two such cores, beside other work. Short
+trainings (kept features of the tenth block, 1,300 drawn cards, three epochs): 807 of 808 with seed
+0, 163 of 168 of id_card_td1_b with seed 1; with 2,800 drawn cards and no real design at all, 805 of
+808. Nearly all mistakes were backs of id_card_td1_b, with a portrait in colour; cards were drawn
+with more such backs after that was seen, so these figures lean to the optimistic side.
 """
 
 from classifier.imaging import InputSpec, ResizeRule

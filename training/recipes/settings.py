@@ -67,7 +67,7 @@ class Settings:
 
     The length of a run
         epochs: passes over the training split, in all.
-        batch_size: pictures in a step.
+        batch_size: pictures in a step; a few less where an epoch would leave out over a tenth.
         small_epochs: the first so many epochs show pictures shrunk to `small_side`, which saves
             time; for convolutional networks only.
         small_side: the share of its side that a picture is shrunk to in `small_epochs`; an epoch
@@ -106,7 +106,8 @@ class Settings:
     Against overfitting and imbalance
         label_smoothing: the probability mass spread over all labels.
         l2: times the sum of all squared kernels, added to the loss.
-        class_weights: `balanced` weighs a picture by how rare its class is.
+        class_weights: `balanced` weighs a picture by how rare its class is. Rare classes are then
+            found more often, and their probabilities are higher than they are frequent.
 
     Transfer: two phases
         head_epochs: how many of `epochs`, the first ones, train the head alone over a frozen

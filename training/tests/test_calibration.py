@@ -19,6 +19,14 @@ def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> No
     assert calibration.fit_temperature(*_draw(temperature)) == pytest.approx(temperature, rel=0.05)
 
 
+def test_few_pictures_that_are_all_right_do_not_make_it_sure_of_everything() -> None:
+    logits, labels = np.eye(3)[[0, 1, 2] * 5] * 4, np.array([0, 1, 2] * 5)
+    temperature = calibration.fit_temperature(logits, labels)
+    confidence = calibration.softmax(logits, temperature).max(axis=1)
+    assert confidence == pytest.approx(16 / 18, abs=1e-3)
+    assert calibration.fit_temperature(logits.repeat(10, axis=0), labels.repeat(10)) < 0.2
+
+
 def test_the_right_temperature_brings_the_calibration_error_down() -> None:
     logits, labels = _draw(2.5)
     before = calibration.expected_calibration_error(calibration.softmax(logits), labels)

@@ -449,8 +449,14 @@ def test_a_table_may_name_pictures_in_its_folder_by_absolute_paths(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "line 1: expected a header with path and label. Received: nothing"),
-        ("file,label\na,b\n", "line 1: expected a header with path. Received: file, label"),
+        (
+            "",
+            "line 1: expected a header with path and label, separated by commas. Received: nothing",
+        ),
+        (
+            "file,label\na,b\n",
+            "line 1: expected a header with path, separated by commas. Received: file, label",
+        ),
         ("path,label\n", "lists no picture"),
         ("path,label\ncat/00000.png\n", "line 2: expected 2 columns"),
         ("path,label\ncat/00000.png,cat,x\n", "line 2: expected 2 columns"),

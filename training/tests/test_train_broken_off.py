@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import checkpoints
+from training import checkpoints, orders
 from training.management.stopping import sigterm_as_interrupt
 from training.models import TrainingRun
+from training.orders import Order
 from training.tests.commands import Train, refused
 from training.tests.full_disk import room_for
 
@@ -76,6 +77,16 @@ def test_sigterm_ends_a_run_as_ctrl_c_does() -> None:
     with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@trains
+def test_a_run_that_saved_nothing_begins_anew_when_it_is_resumed(train: Train, roots: Path) -> None:
+    order = Order("baseline_cnn", smoke=True, output=roots / "out")
+    with orders.prepared(order):
+        pass  # killed before its first checkpoint
+    printed = train("baseline_cnn", "--resume", str(roots / "out"))
+    assert "it begins with its first epoch" in printed
+    assert TrainingRun.objects.get().state == "finished"
 
 
 @trains

@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError
 from django.core.management.base import OutputWrapper
 from django.db import DatabaseError
+from django.utils import timezone
 from pytest_django import Settings
 
 from classifier.bundles import Bundle
@@ -134,8 +135,13 @@ def test_a_finished_run_resumed_makes_the_same_bundle_again(train: Train, roots:
     with pytest.raises(CommandError, match=r"run of cifar10_cnn .* Received: baseline_cnn"):
         train("cifar10_cnn", "--resume", str(folder))
 
-    # Where it says that somebody is at it, nobody else may begin.
-    TrainingRun.objects.update(outcome="running", pid=os.getpid())
+    # Where somebody is at it, nobody else may begin; one that was killed a moment ago is not.
+    TrainingRun.objects.update(outcome="running", pid=os.getpid(), heard_at=timezone.now())
+    with runs.held(folder):
+        assert "is being trained now" in refused("train", "baseline_cnn", "--resume", str(folder))
+    with orders.resumed("baseline_cnn", folder) as session:
+        assert session.folder == folder
+    TrainingRun.objects.update(host="another")
     assert "is being trained now" in refused("train", "baseline_cnn", "--resume", str(folder))
 
 

@@ -101,7 +101,13 @@ def test_some_unreadable_files_are_skipped_and_said(roots: Path, pets: Path) -> 
     _unreadable_files(pets)
     order = Order(recipe="baseline_cnn", dataset=str(pets), max_bad=0.5)
     with orders.prepared(order) as session:
-        assert any("10 corrupt" in note for note in session.notes)
+        assert any("10 unreadable" in note for note in session.notes)
+
+
+def test_few_validation_images_are_remarked_on(roots: Path, pets: Path) -> None:
+    with orders.prepared(Order(recipe="baseline_cnn", dataset=str(pets))) as session:
+        few = f"Validation has {len(session.validation)} images"
+        assert any(note.startswith(few) for note in session.notes)
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(train: Train, roots: Path) -> None:

@@ -11,7 +11,7 @@ from training.progress import Epoch, Progress
 from training.recipes import recipe as recipes
 from training.tests import tiny
 from training.tests.pictures import KEYS, colours
-from training.trainer import Trainer, TrainingError
+from training.trainer import Trainer, TrainingError, fitting_batch
 
 SMALL = {"epochs": "2", "small_epochs": "0", "batch_size": "16", "validation": "12"}
 # What is tried does not hang on how many filters there are.
@@ -212,3 +212,13 @@ def test_branches_learn_apart_and_answer_together(tmp_path: Path) -> None:
     assert apart.shape == (4, 3, len(KEYS))
     assert np.allclose(apart.mean(axis=1), together, atol=1e-5)
     assert not np.allclose(apart[:, 0], apart[:, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "devices", "received"),
+    [(32, 59, 1, 29), (32, 59, 4, 28), (32, 20, 1, 20), (32, 64, 1, 32), (32, 890, 1, 32)],
+)
+def test_few_images_are_not_left_out_of_an_epoch(
+    asked: int, images: int, devices: int, received: int
+) -> None:
+    assert fitting_batch(asked, images, devices) == received

@@ -90,7 +90,9 @@ class Command(BaseCommand):
         source: str,
         options: SourceOptions,
     ) -> None:
-        words = ["python manage.py explore_dataset", shlex.quote(Path(source).name)]
+        # The page may go anywhere: whoever reads it has the data in a folder of their own.
+        where = f"PATH/{Path(source).name}" if Path(source).exists() else source
+        words = ["python manage.py explore_dataset", shlex.quote(where)]
         if options.group_by:
             words.append(f"--group-by {shlex.quote(options.group_by)}")
         if options.seed:

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.management import arguments
-from training import architectures, orders, recipe_words, sessions
+from training import architectures, orders, quiet, recipe_words, sessions
 from training.management import folds, versions
 from training.management.environment import require_keras
 from training.management.exporting import require_exporting
@@ -268,6 +268,7 @@ def order_of(options: dict[str, Any], *, register: bool = False) -> Order:
 
 def run(command: BaseCommand, session: Session, *, devices: Sequence[str] = ()) -> sessions.Result:
     """Run a session with its progress on the command's output, and what came out below."""
+    quiet.load_keras()
     from training.console import summary
     from training.packaging import REPORT
     from training.reports import PAGE

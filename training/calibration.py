@@ -18,6 +18,7 @@ Labels = npt.NDArray[np.int64]
 GOAL = 0.99  # the precision that answers above the *not sure* threshold are to have
 # One wrong answer among fewer than these already misses the goal, none proves little.
 FEWEST_ANSWERS = 100
+DOUBT = 0.5  # images: little enough for a dozen that are all right to be within 3 % of 1
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -41,12 +42,12 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
     Modern Neural Networks"). Searched between 0.02 and 50, on a logarithmic scale.
 
     Of fewer than 100 images a network may have every one right, and nothing would be too sure
-    then. For them the truth is expected with a probability of (N + 1) / (N + K) only, and every
-    other label with 1 / (N + K): the rule of succession, as Platt has it for two labels (1999,
-    "Probabilistic Outputs for Support Vector Machines", section 2.2).
+    then. For them it is as if half an image more had been seen, whose label is anybody's guess;
+    targets a little off 0 and 1 for the same reason are Platt's (1999, "Probabilistic Outputs for
+    Support Vector Machines", section 2.2).
     """
     count, label_count = logits.shape
-    doubt = 1 / (count + label_count) if count < FEWEST_ANSWERS else 0.0
+    doubt = DOUBT / label_count / (count + DOUBT) if count < FEWEST_ANSWERS else 0.0
 
     def loss(log_temperature: float) -> float:
         probabilities = softmax(logits, float(np.exp(log_temperature)))

@@ -35,6 +35,10 @@ FROZEN_AT_RANDOM = (
     "Without weights to start from, --set head_epochs=0 is better: as it is, the backbone stays "
     "frozen at random for some epochs, and its normalisation always."
 )
+HEAD_ALONE = (
+    "All {epochs} epochs train the head alone: the backbone learns only where --set head_epochs is "
+    "below --epochs."
+)
 STOPPED_TOO_EARLY = (
     "With muon, validation says little until the learning rate is low: patience may end this run "
     "while it still learns. --set patience=0 lets it come to its end."
@@ -243,9 +247,16 @@ def _plan(
     """Return the recipe, the plan, the data set and what a person should be told of them."""
     recipe = _ordered(order)
     settings = _settings(recipe, order)
+    if settings.head_epochs and recipe.architecture not in architectures.PRETRAINED:
+        raise BadSetting(
+            f"{recipe.architecture} has no backbone to freeze: expected --set head_epochs=0. "
+            f"Received: {settings.head_epochs}"
+        )
     weights, notes = _weights(recipe, smoke=order.smoke)
     if weights == "none" and settings.head_epochs and not order.smoke:
         notes += (FROZEN_AT_RANDOM,)
+    if settings.head_epochs >= settings.epochs and not order.smoke:
+        notes += (HEAD_ALONE.format(epochs=settings.epochs),)
     if settings.optimizer == "muon" and settings.patience:
         notes += (STOPPED_TOO_EARLY,)
     plan = RunPlan(
@@ -344,6 +355,11 @@ def _settings(recipe: Recipe, order: Order) -> Settings:
     changes = dict(recipe.smoke) if order.smoke else {}
     changes |= order.changes
     if order.epochs is not None:
+        if "epochs" in order.changes:
+            raise BadSetting(
+                "Expected --epochs or --set epochs=N. Received: both, "
+                f"{order.epochs} and {order.changes['epochs']}"
+            )
         changes["epochs"] = str(order.epochs)
     return recipe.settings.changed(changes)
 

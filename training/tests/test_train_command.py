@@ -194,6 +194,16 @@ def test_a_backbone_frozen_at_random_is_remarked_on(roots: Path, pets: Path) -> 
         assert orders.FROZEN_AT_RANDOM not in notes
 
 
+@pytest.mark.parametrize(("epochs", "told"), [("3", True), ("4", False)])
+def test_a_run_of_the_head_alone_is_remarked_on(
+    roots: Path, pets: Path, epochs: str, told: bool
+) -> None:
+    changes = {"epochs": epochs, "head_epochs": "3"}
+    order = Order("transfer", dataset=str(pets), weights="none", changes=changes)
+    with orders.material(order) as (_, _, notes):
+        assert any("train the head alone" in note for note in notes) == told
+
+
 @pytest.mark.parametrize(
     ("recipe", "patience", "told"),
     [("cifar10_cnn", "3", True), ("cifar10_cnn", "0", False), ("baseline_cnn", "3", False)],

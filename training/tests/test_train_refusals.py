@@ -27,6 +27,8 @@ trains = pytest.mark.django_db(transaction=True)
         (["cifar10_fast", "--set", "learning_rate=fast"], "learning_rate as float"),
         (["cifar10_fast", "--epochs", "0"], "epochs above 0"),
         (["cifar10_fast", "--epochs", "3"], "small_epochs below epochs"),
+        (["cifar10_fast", "--epochs", "9", "--set", "epochs=8"], "Received: both, 9 and 8"),
+        (["cifar10_fast", "--set", "head_epochs=2"], "cifar10_fast has no backbone to freeze"),
         (["cifar10_fast", "--seed", "-1"], "--seed from 0 to 4294967295"),
         (["cifar10_fast", "--seed", "4294967296"], "--seed from 0 to 4294967295"),
         (["cifar10_fast", "--smoke", "--weights", "nowhere.h5"], "Received: nowhere.h5"),

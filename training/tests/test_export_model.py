@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import runpy
 import signal
 from collections.abc import Callable
@@ -342,7 +341,7 @@ def test_stopped_it_says_what_stands_and_leaves_nothing_half_written(
     drawn: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
 ) -> None:
     def stop(*given: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # on this thread, whatever others a library has
 
     monkeypatch.setattr(exporting, where, stop)
     order = ("colours:1", "--format", "onnx", "--quantize", "float16", "--register")

@@ -1,7 +1,6 @@
 """`manage.py tune`, called as a person does: a study, its page and its recipe."""
 
 import io
-import os
 import re
 import signal
 from pathlib import Path
@@ -194,7 +193,7 @@ def test_ctrl_c_ends_it_with_a_word_on_how_to_go_on(
     pets: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def press(*arguments: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr(Console, "report", press)

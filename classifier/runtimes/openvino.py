@@ -45,6 +45,12 @@ def _without_telemetry() -> Any:
 
 openvino = _without_telemetry()
 
+# One for the process, and for good. Each one's CPU plugin gives the thread that loads it a stack
+# for signals and, when it goes, puts back the one it found: of two that go in the order in which
+# they came, the first takes away what the second puts back, and the next signal that Python hears
+# (the server's SIGTERM, Ctrl-C) ends the process with SIGSEGV.
+_CORE = openvino.Core()
+
 # ov::Exception arrives as RuntimeError; an array that cannot be made a tensor as one of the others.
 _LIBRARY_ERRORS = (RuntimeError, TypeError, ValueError)
 
@@ -85,11 +91,10 @@ class OpenVinoRuntime(Runtime):
         self._explaining: Any = None
         self._make_explaining = partial(_explaining, model_path, _config(threads, 1, Precision.F32))
         try:
-            core = openvino.Core()
-            model = core.read_model(str(model_path))
+            model = _CORE.read_model(str(model_path))
             self._side = _check_signature(model)
             _keep_outputs(model, OUTPUT)
-            compiled = core.compile_model(model, "CPU", config)
+            compiled = _CORE.compile_model(model, "CPU", config)
             requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
             for _ in range(streams):
                 requests.put(compiled.create_infer_request())
@@ -153,12 +158,11 @@ class OpenVinoRuntime(Runtime):
 
 def _explaining(model_path: Path, config: dict[str, Any]) -> Any:
     """Return a request of the graph that ends in what explains; RuntimeFault if it has none."""
-    core = openvino.Core()
-    model = core.read_model(str(model_path))
+    model = _CORE.read_model(str(model_path))
     if not {*EXPLAINING} <= {port.any_name for port in model.outputs}:
         raise RuntimeFault("The network does not give what an explanation needs.")
     _keep_outputs(model, *EXPLAINING)
-    return core.compile_model(model, "CPU", config).create_infer_request()
+    return _CORE.compile_model(model, "CPU", config).create_infer_request()
 
 
 def _keep_outputs(model: Any, *names: str) -> None:
@@ -196,7 +200,7 @@ def _bf16_pays() -> bool:
     With AVX-512 BF16 alone it is not: `cifar10_cnn` took 5.7 ms of CPU a picture, 3.4 in float32.
     """
     try:
-        capable = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capable = "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except RuntimeError:  # loading will say what is wrong
         return False
     return capable and "amx_bf16" in _cpu_flags()

@@ -3,6 +3,7 @@
 import io
 import json
 import runpy
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -340,9 +341,7 @@ def test_stopped_it_says_what_stands_and_leaves_nothing_half_written(
     drawn: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
 ) -> None:
     def stop(*given: object) -> None:
-        # What a signal becomes; a real one is sent in test_train_broken_off. Here it ended the
-        # process with SIGSEGV where many tests had run before, for a reason not found yet.
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)  # on this thread, whatever others a library has
 
     monkeypatch.setattr(exporting, where, stop)
     order = ("colours:1", "--format", "onnx", "--quantize", "float16", "--register")

@@ -351,5 +351,7 @@ LOGGING = {
         "gunicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
         # Warns of the body of every answer to HEAD, which Django leaves to the server to drop.
         "gunicorn.http.wsgi": {"level": "ERROR"},
+        # Says of each kind of accelerator that it is not there.
+        "jax._src.xla_bridge": {"level": "WARNING"},
     },
 }

@@ -391,6 +391,11 @@ def _weights(recipe: Recipe, *, smoke: bool) -> tuple[str, tuple[str, ...]]:
             f"or by --weights): say --weights none. Received: {weights}"
         )
     if Path(weights).expanduser().is_file():
+        if not weights.endswith(architectures.WEIGHTS_FORMATS):
+            raise RunError(
+                "Expected --weights imagenet, none or a file that ends in "
+                f"{', '.join(architectures.WEIGHTS_FORMATS)}. Received: {weights}"
+            )
         # A resumed run finds it from any folder.
         return str(Path(weights).expanduser().absolute()), ()
     if weights != "imagenet":

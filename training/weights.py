@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import saved_models
+from training.architectures import WEIGHTS_FORMATS
 from training.saved_models import UnsafeModel
 
 NONE, IMAGENET = "none", "imagenet"
-_FORMATS = (".weights.h5", ".h5", ".keras")
 
 # Builds the backbone alone, without a head, its weights at random (None) or downloaded (imagenet).
 Template = Callable[[str | None], keras.Model]
@@ -82,9 +82,9 @@ def _read(path: Path, template: Template) -> keras.Model:
             f"Expected --weights imagenet, none, or the path of a file. Received: {path}, which "
             "is no file"
         )
-    if not path.name.endswith(_FORMATS):
+    if not path.name.endswith(WEIGHTS_FORMATS):
         raise WeightsError(
-            f"Expected --weights PATH to end in {', '.join(_FORMATS)}. Received: {path.name}"
+            f"Expected --weights PATH to end in {', '.join(WEIGHTS_FORMATS)}. Received: {path.name}"
         )
     return _saved_network(path) if path.suffix == ".keras" else _with_weights(path, template)
 

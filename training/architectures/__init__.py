@@ -23,6 +23,8 @@ PRETRAINED = frozenset(
         "vgg16",
     }
 )
+# How a file's name may end whose weights they take.
+WEIGHTS_FORMATS = (".weights.h5", ".h5", ".keras")
 
 
 def names() -> list[str]:

@@ -97,10 +97,12 @@ def _planned(
 
     # The folder may hold folds of before: whether it fits is said by the folds themselves.
     plain = dataclasses.replace(order, output=None)
+    with orders.refusals():
+        settled, _ = orders.settled(plain)
+    _check_pictures_stand_alone(settled.dataset)
     with orders.material(plain, scanned=scanned) as (plan, dataset, notes):
         base = recipes.find(order.recipe)
         recipe = plan.apply(base)
-        _check_pictures_stand_alone(recipe.dataset)
         pool, validation = _pool(dataset, plan)
         about = _about(plan)
         yield (

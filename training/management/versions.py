@@ -20,6 +20,7 @@ from classifier.registry import GateRefused, RegistryError
 from classifier.runtimes import Runtime
 from training.datasets import sources, tables
 from training.datasets.dataset import Dataset, DatasetError, DatasetMissing, Split
+from training.models import TrainingRun
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -104,15 +105,28 @@ def add_split(parser: ArgumentParser) -> None:
 
 
 def trained_on(bundle: Bundle, dataset: str, group_by: str) -> tuple[str, str]:
-    """Return the source and the grouping that were told, else those in the bundle's manifest.
+    """Return the source and the grouping that were told, else those the bundle was trained with.
 
     A data set of another name is not grouped as that one was.
     """
     name = str(bundle.manifest.dataset.get("name", ""))
+    source = dataset or _place(bundle) or name
     if group_by or (dataset and _bare(dataset) != _bare(name)):
-        return dataset or name, group_by
+        return source, group_by
     origin: Mapping[str, Any] = bundle.manifest.recipe.get("origin", {})
-    return dataset or name, str(origin.get("group_by", ""))
+    return source, str(origin.get("group_by", ""))
+
+
+def _place(bundle: Bundle) -> str:
+    """Return where the run that made a bundle read its pictures, if they are still there.
+
+    A bundle, which may go anywhere, keeps their name alone; the run's row keeps the place.
+    """
+    run = TrainingRun.objects.filter(bundle_digest=bundle.digest).first()
+    if run is None or run.plan.get("drawn"):
+        return ""
+    place = Path(run.plan.get("dataset") or "")
+    return str(place) if place.is_absolute() and place.exists() else ""
 
 
 def _bare(source: str) -> str:

@@ -16,6 +16,7 @@ from training.reports.report import Report
 
 _STYLE = Path(__file__).with_name("page.css")
 MAX_LAYERS_DRAWN = 400
+MAX_BOXES_OPEN = 40  # in a diagram that is shown without being asked for
 
 
 def render(report: Report) -> str:
@@ -107,11 +108,11 @@ def _sections(report: Report) -> Iterator[str]:
         yield section("Training", drawn)
     if report.mistakes:
         yield section("The worst mistakes", _mistakes(report), _ABOUT_MISTAKES)
-    if report.layers and len(report.layers) <= MAX_LAYERS_DRAWN:
-        yield section("The network", network.svg(report.layers), _about_network(report))
     if report.card:
         text = markdown.to_html(report.card, top=3)
         yield section("Model card", f'<div class="card-text">{text}</div>')
+    if report.layers and len(report.layers) <= MAX_LAYERS_DRAWN:
+        yield section("The network", _network(report), _about_network(report))
 
 
 _ABOUT_MISTAKES = (
@@ -226,6 +227,14 @@ def pictures(pairs: Iterable[tuple[str, str]]) -> str:
         for url, caption in pairs
     )
     return f'<div class="pictures">{shown}</div>'
+
+
+def _network(report: Report) -> str:
+    """Return the diagram; one that is longer than a screen or two is folded away."""
+    drawn = network.svg(report.layers)
+    if len(network.boxes(report.layers)) <= MAX_BOXES_OPEN:
+        return drawn
+    return f"<details><summary>Show the diagram</summary>{drawn}</details>"
 
 
 def _about_network(report: Report) -> str:

@@ -432,6 +432,7 @@ def test_class_folders_that_are_there_stay_unless_forced(
     fewer = archive(tmp_path / "b.zip", classes({"cat": 5, "dog": 5}))
 
     assert "is there already" in fetched("pets", "--from", str(fewer))
+    assert "pets is there already" in fetched("pets")
     assert (root / "pets.zip").read_bytes() == (tmp_path / "a.zip").read_bytes()
     assert "10 pictures" in fetched("pets", "--from", str(fewer), "--force")
     assert "stands where it would be brought to" in fetch_failed(

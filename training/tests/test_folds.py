@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from classifier.imaging import InputSpec
 from classifier.models import ModelVersion
-from training import cross_validation, drawing
+from training import cross_validation, drawing, loading
 from training.console import ConsoleReporter
 from training.cross_validation import CrossValidation, Measured
 from training.datasets import folding, sources
@@ -276,7 +276,10 @@ def _planned(order: Order) -> CrossValidation:
 
 
 @pytest.mark.django_db
-def test_documents_are_left_out_by_design(pets: Path) -> None:
+def test_documents_are_left_out_by_design_which_is_said_before_they_are_drawn(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "loaded", None)
     sentence = refused("front_back", "--smoke", "--folds", "3")
     assert "manage.py hold_out_designs" in sentence
 

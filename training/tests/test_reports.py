@@ -99,6 +99,18 @@ def test_a_page_without_mistakes_history_and_layers_leaves_their_parts_out() -> 
         assert f">{title}</h" not in text
 
 
+def test_a_long_diagram_is_folded_away_at_the_end() -> None:
+    from training.reports import page
+
+    stack = [keras.Input((8, 8, 3)), *(keras.layers.Conv2D(3, 1) for _ in range(50))]
+    layers = network.layers(keras.Sequential(stack))
+    short = page.render(_report(_evaluation(), layers=layers[:5], card="# Card"))
+    long = page.render(_report(_evaluation(), layers=layers, card="# Card"))
+    assert "<details>" not in short
+    assert '<summary>Show the diagram</summary><svg class="network"' in long
+    assert long.index(">Model card</h") < long.index(">The network</h")
+
+
 def test_two_labels_get_their_curves() -> None:
     from training.reports import page
 

@@ -69,6 +69,13 @@ def test_options_are_checked_before_data_are_asked_for(no_data: Path) -> None:
         assert "which is a file" in sentence or "cannot be written" in sentence
 
 
+def test_weights_of_no_known_format_are_refused_before_pictures_are_read(no_data: Path) -> None:
+    weights = no_data / "weights.zip"
+    weights.touch()
+    sentence = refused("train", "cats_dogs", "--weights", str(weights))
+    assert ".weights.h5, .h5, .keras. Received: " in sentence
+
+
 def _one_picture_in_a_class(pets: Path) -> None:
     for picture in sorted((pets / "dog").iterdir())[1:]:
         picture.unlink()

@@ -60,7 +60,10 @@ class Command(BaseCommand):
     ) -> None:
         root = Path(settings.DATASETS_ROOT)
         try:
-            check_name(name, path, url)
+            check_name(name)
+            if path is None and url is None and not force and self._is_kept(name, root):
+                return
+            check_source(name, path, url)
             with disk.alone_in(root):
                 if name != cifar10.NAME:
                     self._keep(name, cast(Path, path), root, force=force)
@@ -72,10 +75,9 @@ class Command(BaseCommand):
             self._interrupted()
 
     def _keep(self, name: str, path: Path, root: Path, *, force: bool) -> None:
-        target = root / f"{name}.zip"
-        if target.exists() and not force:
-            self.stdout.write(f"{name} is there already: {target}. --force fetches it again.")
+        if not force and self._is_kept(name, root):
             return
+        target = root / f"{name}.zip"
         listing = listings.class_folders(path)
         keys = dividing.label_keys(listing.entries)
         archives.keep(path, listing, target)
@@ -84,6 +86,15 @@ class Command(BaseCommand):
             + f" ({len(listing.entries):,} pictures of {len(keys):,} classes). "
             f"Look at it with: python manage.py explore_dataset {name}"
         )
+
+    def _is_kept(self, name: str, root: Path) -> bool:
+        target = root / f"{name}.zip"
+        if name == cifar10.NAME or not target.exists():
+            return False
+        self.stdout.write(
+            f"{name} is there already: {target}. --from PATH --force puts another in its place."
+        )
+        return True
 
     def _is_there(self, root: Path) -> bool:
         try:
@@ -130,13 +141,17 @@ class Command(BaseCommand):
         ) from None
 
 
-def check_name(name: str, path: Path | None, url: str | None) -> None:
-    """Raise DatasetError unless there is a way to fetch a data set of this name."""
+def check_name(name: str) -> None:
+    """Raise DatasetError unless a data set may be called so."""
     if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name) or len(name) > _LONGEST_NAME:
         raise DatasetError(
             f"Expected a name of lower-case letters and digits joined by single hyphens or "
             f"underscores, {_LONGEST_NAME} at most. Received: {name}"
         )
+
+
+def check_source(name: str, path: Path | None, url: str | None) -> None:
+    """Raise DatasetError unless there is a way to fetch a data set of this name."""
     if name != cifar10.NAME and (path is None or url is not None):
         raise DatasetError(
             f"Only {cifar10.NAME} can be downloaded. Give a .zip or folder of class folders on "

@@ -32,7 +32,6 @@ from training.measuring import Measured
 from training.parts import Parts
 from training.reports import words
 
-REPORT = "report"
 SERVED = "model.onnx"
 _WARMING, _TIMED = 10, 100  # pictures
 
@@ -82,7 +81,7 @@ def finish(root: Path, derived: Derived, parts: Parts, measured: Measured) -> Ma
     sizes = {path.name: path.stat().st_size for path in root.iterdir() if path.is_file()}
     described = _with_figures(derived.description, measured, parts, sizes)
     described = _with_metrics(described, core=core_milliseconds(root, derived.of, parts))
-    reports.write(root / REPORT, _report(derived, described, measured, sizes))
+    reports.write(root / reports.FOLDER, _report(derived, described, measured, sizes))
     bundle = bundles.write(root, described)
     with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
         golden.prove(bundle, runtime)

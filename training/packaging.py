@@ -21,8 +21,6 @@ from training.recipes.recipe import Recipe, Settings
 from training.reports import words
 from training.views import VIEWS
 
-REPORT = "report"
-
 
 class Trained(Protocol):
     """What is left of a training when it is over; a `Trainer` is one."""
@@ -90,9 +88,9 @@ def package(run: Run, root: Path) -> tuple[Bundle, Evaluation]:
     measured = _measure(run, network, temperature, root / "model.onnx")
     sizes = {path.name: path.stat().st_size for path in root.iterdir() if path.is_file()}
     report = _report(run, network, temperature, measured, sizes)
-    reports.write(root / REPORT, report)
+    reports.write(root / reports.FOLDER, report)
     local = dataclasses.replace(report, mistakes=reports.worst(measured.test, run.test))
-    reports.write_page(run.trainer.folder / REPORT / reports.PAGE, local)
+    reports.write_page(run.trainer.folder / reports.FOLDER / reports.PAGE, local)
     description = _description(run, network, temperature, measured, sizes)
     return export.write_manifest(root, description), measured.test
 

@@ -23,10 +23,16 @@ for line in iter(sys.stdin.buffer.readline, b""):
 
 
 def load_keras() -> None:
-    """Import Keras, and with it its backend; its remarks do not reach stderr, all else does."""
+    """Import Keras, its backend and TensorFlow, whose remarks do not reach stderr; all else does.
+
+    Keras loads TensorFlow on every backend where it is installed, to seed it.
+    """
     if "keras" not in sys.modules:
         with without_remarks():
             import keras  # noqa: F401
+
+            with contextlib.suppress(ImportError):
+                import tensorflow as tf  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from classifier.bundles import Bundle, Description, Role
 from classifier.runtimes.onnx import OnnxRuntime
 from training import export, loading, outputs, reports, reproducing, saved_models
 from training.datasets.dataset import Dataset, Split
-from training.packaging import REPORT, Run, package
+from training.packaging import Run, package
 from training.recipes import recipe as recipes
 from training.recipes.recipe import Recipe, Settings, UnknownRecipe, Views
 from training.runs import RunError, RunPlan
@@ -112,8 +112,8 @@ def exported_again(bundle: Bundle, output: Path) -> Bundle:
     kept = {field.name: getattr(manifest, field.name) for field in dataclasses.fields(Description)}
     with outputs.whole(output) as root:
         for path in bundle.files(Role.REPORT):
-            (root / REPORT).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, root / REPORT / path.name)
+            (root / reports.FOLDER).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, root / reports.FOLDER / path.name)
         export.write_graphs(
             saved.network,
             root,

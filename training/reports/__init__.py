@@ -18,6 +18,7 @@ from training.reports.report import Report, of_card, read_history
 from training.reports.words import size
 
 __all__ = [
+    "FOLDER",
     "NETWORK",
     "PAGE",
     "Card",
@@ -34,6 +35,7 @@ __all__ = [
     "write_page",
 ]
 
+FOLDER = "report"  # in a bundle, and in a run's folder
 PAGE = "report.html"
 NETWORK = "network.json"
 SCORES = ("precision", "recall", "f1")

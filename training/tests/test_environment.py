@@ -57,11 +57,22 @@ def test_what_tensorflow_remarks_while_it_is_loaded_is_dropped_and_nothing_else(
     assert capfd.readouterr().err == "libsomething.so was not found\n"
 
 
-def test_loading_keras_says_nothing_and_a_process_that_it_ends_its_last_words() -> None:
-    program = "from training import quiet; quiet.load_keras()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_loading_and_seeding_keras_says_nothing(backend: str) -> None:
+    program = (
+        "from training import quiet; quiet.load_keras(); "
+        "import keras; keras.utils.set_random_seed(1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
+
+def test_a_process_that_loading_ends_gets_its_last_words_through() -> None:
     program = """if True:
         import os
         from training import quiet

@@ -245,7 +245,7 @@ def write_page(
             ("Bundle", bundle.digest[:12]),
             *((name, reports.size(size)) for name, size in sizes.items()),
         ],
-        layers=reports.read_layers(bundle.root / "report" / reports.NETWORK),
+        layers=reports.read_layers(bundle.root / reports.FOLDER / reports.NETWORK),
         mistakes=worst_of(measured, chosen),
     )
     try:

@@ -270,8 +270,7 @@ def run(command: BaseCommand, session: Session, *, devices: Sequence[str] = ()) 
     """Run a session with its progress on the command's output, and what came out below."""
     quiet.load_keras()
     from training.console import summary
-    from training.packaging import REPORT
-    from training.reports import PAGE
+    from training.reports import FOLDER, PAGE
 
     for note in session.notes:
         command.stdout.write(note)
@@ -289,7 +288,7 @@ def run(command: BaseCommand, session: Session, *, devices: Sequence[str] = ()) 
     )
     command.stdout.write(text)
     command.stdout.write(f"\nBundle: {result.bundle.root}")
-    command.stdout.write(f"Report: {session.folder / REPORT / PAGE}")
+    command.stdout.write(f"Report: {session.folder / FOLDER / PAGE}")
     return result
 
 

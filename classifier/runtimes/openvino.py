@@ -48,7 +48,7 @@ openvino = _without_telemetry()
 # One for the process, and for good. Each one's CPU plugin gives the thread that loads it a stack
 # for signals and, when it goes, puts back the one it found: of two that go in the order in which
 # they came, the first takes away what the second puts back, and the next signal that Python hears
-# (the server's SIGTERM, Ctrl-C) ends the process with SIGSEGV.
+# on that thread (a worker's SIGTERM, Ctrl-C) ends the process with SIGSEGV.
 _CORE = openvino.Core()
 
 # ov::Exception arrives as RuntimeError; an array that cannot be made a tensor as one of the others.

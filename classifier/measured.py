@@ -14,6 +14,8 @@ from typing import Any
 from classifier import strict
 
 LEVELS = ("high", "medium", "low")
+# One wrong answer among fewer than these already misses 99 %, none proves little.
+FEWEST_ANSWERS = 100
 MOST_IMAGES = 10**12
 MOST_FAILURES = 100_000
 # The checks of an acceptance rule, as people read them.

@@ -10,14 +10,12 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from classifier.bundles import Thresholds
-from classifier.measured import Answered, NotSure, Search
+from classifier.measured import FEWEST_ANSWERS, Answered, NotSure, Search
 
 Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
 
 GOAL = 0.99  # the precision that answers above the *not sure* threshold are to have
-# One wrong answer among fewer than these already misses the goal, none proves little.
-FEWEST_ANSWERS = 100
 DOUBT = 0.5  # images: little enough for a dozen that are all right to be within 3 % of 1
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from django.conf import settings as django_settings
 
 from classifier.imaging import InputSpec, Interpolation, ResizeRule
+from classifier.measured import FEWEST_ANSWERS
 from classifier.wording import counted
 from training import drawing
 from training.datasets import cifar10, sources
@@ -41,7 +42,6 @@ LEFT_OUT = {
     "ignored": "not among the pictures",
     "deleted": "deleted",
 }
-FEWEST_CALIBRATED = 100  # validation pictures: with fewer, temperature and levels are guesses
 Scanned = Callable[[int, int], None]  # (pictures looked at, pictures in all)
 
 
@@ -146,11 +146,11 @@ def remarks(dataset: Dataset) -> tuple[str, ...]:
 
 def calibration_remarks(plan: RunPlan, images: int) -> tuple[str, ...]:
     """Return what a person should know of so few validation images; nothing of a smoke run's."""
-    if plan.smoke or images >= FEWEST_CALIBRATED:
+    if plan.smoke or images >= FEWEST_ANSWERS:
         return ()
     return (
         f"Validation has {counted(images, 'image')}: the best epoch, the temperature and the "
-        f"confidence levels rest on them. With {FEWEST_CALIBRATED} and more they begin to mean "
+        f"confidence levels rest on them. With {FEWEST_ANSWERS} and more they begin to mean "
         "something.",
     )
 

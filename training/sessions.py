@@ -209,9 +209,11 @@ def _trained(
 
     machine = hardware()
     shared = {"sharing": list(devices)} if len(devices) > 1 else {}
-    record.note(hardware=machine | shared)
     with sharing(devices):
         trainer = _trainer(session, record, report)
+        # What only exports does not pass for what trained.
+        if trainer.done < trainer.total_steps or not record.run.hardware:
+            record.note(hardware=machine | shared)
         say(_introduction(session, trainer))
         if session.resumes and not trainer.done:
             say("Nothing of it was saved yet: it begins with its first epoch.")
@@ -325,6 +327,7 @@ def _origin(plan: RunPlan, run: TrainingRun) -> dict[str, Any]:
         "code_changed": run.code_changed,
         "processor": run.hardware.get("processor"),
         "cores": run.hardware.get("cores"),
+        "accelerators": run.hardware.get("accelerators"),
         "backend": run.hardware.get("backend"),
     }
     return {name: value for name, value in told.items() if value not in ("", None)}

@@ -2,11 +2,10 @@
 
     python manage.py train cifar10_vit --seed 0
 
-Transformers know nothing of pictures when they start, and show it on so few: with `--epochs 6`, in
-18 minutes on two cores of an AVX-512 server processor that did other work as well, 69.49 % (68.58
-to 70.38 %) of the 10,000 test images, seed 0, where `cifar10_fast` has over 90 % in little more
-time. 0.5 M parameters, 1.5 ms an image. The twelve epochs that are the default here were not run
-to the end yet, nor was another seed.
+Transformers know nothing of pictures when they start, and show it on so few: twelve epochs take 31
+minutes on two cores of an AVX-512 server processor that did other work as well, and reach 75.99 %
+(75.14 to 76.82 %) of the 10,000 test images, seed 0, where `cifar10_fast` has over 93 % in less
+time. Six epochs reached 69.49 %. 0.5 M parameters, 1.3 ms an image. No other seed was run.
 """
 
 from training.recipes.recipe import Recipe, Settings

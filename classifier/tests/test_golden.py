@@ -1,13 +1,15 @@
 """The golden test: it lets right answers through, and nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from classifier import bundles, golden, imaging, serving
+from classifier import bundles, explaining, golden, heads, imaging, serving
 from classifier.bundles import Bundle, BundleError, Fault
+from classifier.heads import Activation, Dense, Head
 from classifier.runtimes import Images, Probabilities, Runtime, RuntimeFault
 from classifier.runtimes.onnx import OnnxRuntime
 from classifier.tests.bundles import make_bundle, save_network
@@ -166,3 +168,63 @@ def test_an_engine_of_less_precision_names_the_same_labels(tmp_path: Path) -> No
         runtime.precision = "bf16"
         with pytest.raises(BundleError, match="Expected 'red' for the picture 'green'"):
             golden.prove(even, runtime)
+
+
+# -- explanations ----------------------------------------------------------------------------------
+
+
+def explained_with_a_unit(bundle: Bundle, kept: float, served: float) -> Bundle:
+    """Return the bundle with a head that has a ReLU which starts at the first golden picture.
+
+    Its sum there is `kept` where the golden maps were made, `served` where the head is run: in
+    colour values, of which the picture's state has some hundred.
+    """
+    path = bundle.file("explain")
+    head = heads.read(path, classes=len(bundle.manifest.labels))
+    (branch,) = head.branches
+    (weights,) = branch.steps
+    assert isinstance(weights, Dense)
+    examples = bundle.golden()
+    images = np.stack([golden._decode(example, bundle) for example in examples])
+    with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
+        features, state = runtime.explain(images)
+
+    def with_unit(at_first: float) -> Head:
+        kernel = np.eye(3, 4, dtype=np.float32)
+        kernel[0, 3] = 1.0
+        bias = np.array([0, 0, 0, at_first - state[0, 0]], dtype=np.float32)
+        after = np.vstack([weights.kernel, np.full((1, weights.kernel.shape[1]), 0.05, np.float32)])
+        steps = (Dense(kernel, bias), Activation("relu"), Dense(after))
+        return replace(head, branches=(replace(branch, steps=steps),))
+
+    keras = with_unit(kept)
+    maps = [
+        explaining.raw_map(features[at], state[at], keras, int(example.probabilities.argmax()))
+        for at, example in enumerate(examples)
+    ]
+    heads.write(path, replace(with_unit(served), golden=np.stack(maps)))
+    return bundle
+
+
+@pytest.mark.parametrize(("kept", "served"), [(0.01, 0.01), (0.01, -0.01), (-0.01, 0.01)])
+def test_at_a_kink_of_the_head_an_explanation_may_lie_on_either_side(
+    tmp_path: Path, kept: float, served: float
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", explains=True)
+    bundle = explained_with_a_unit(bundle, kept, served)
+    with OnnxRuntime(bundle.file("serve"), threads=1) as runtime:
+        difference = golden.prove_explanations(bundle, runtime)
+    assert difference is not None
+    assert difference < 1e-3
+
+
+@pytest.mark.parametrize(("kept", "served"), [(5.0, -5.0), (-5.0, 5.0)])
+def test_away_from_a_kink_it_may_not(tmp_path: Path, kept: float, served: float) -> None:
+    bundle = make_bundle(tmp_path / "bundle", explains=True)
+    bundle = explained_with_a_unit(bundle, kept, served)
+    with (
+        OnnxRuntime(bundle.file("serve"), threads=1) as runtime,
+        pytest.raises(BundleError) as caught,
+    ):
+        golden.prove_explanations(bundle, runtime)
+    assert caught.value.code == Fault.EXPLAIN_MISMATCH

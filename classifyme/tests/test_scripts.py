@@ -319,3 +319,36 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+# -- environments ----------------------------------------------------------------------------------
+
+
+def test_two_environments_that_are_asked_for_at_once_are_built_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "scripts").mkdir()
+    for name in ("build-env", "find-python"):
+        shutil.copy(SCRIPTS / name, tmp_path / "scripts")
+    (tmp_path / "scripts/poetry.txt").write_text("# nothing to install\n")
+    executable(tmp_path / "scripts/poetry", "#!/bin/sh\necho in >&2; sleep 1; echo out >&2\n")
+    for name in ("pyproject.toml", "poetry.lock"):
+        (tmp_path / name).touch()
+
+    with (tmp_path / "log").open("w") as log:
+        builds = [
+            subprocess.Popen(
+                ["scripts/build-env", purpose],
+                env={"PATH": SYSTEM, "PYTHON": sys.executable},
+                cwd=tmp_path,
+                stdout=log,
+                stderr=log,
+            )
+            for purpose in ("web", "training")
+        ]
+        assert [build.wait(timeout=120) for build in builds] == [0, 0]
+
+    said = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in said if line in ("in", "out")] == ["in", "out"] * 2
+    assert "An environment is being built here already: waiting for that." in said
+    assert {".venv", ".venv-training"} <= {path.name for path in tmp_path.iterdir()}

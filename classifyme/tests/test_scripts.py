@@ -352,3 +352,41 @@ def test_two_environments_that_are_asked_for_at_once_are_built_one_after_the_oth
     assert [line for line in said if line in ("in", "out")] == ["in", "out"] * 2
     assert "An environment is being built here already: waiting for that." in said
     assert {".venv", ".venv-training"} <= {path.name for path in tmp_path.iterdir()}
+
+
+# -- manage.py -------------------------------------------------------------------------------------
+
+
+def manage(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, ROOT / "manage.py", "shell", "--no-imports", "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ctrl_c_ends_a_command_that_says_nothing_of_it_without_a_traceback() -> None:
+    with manage("import time; print('ready', flush=True); time.sleep(60)") as command:
+        assert command.stdout
+        assert command.stdout.readline() == "ready\n"
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=30)
+    assert (command.returncode, errors) == (130, "\nStopped.\n")
+
+
+def test_a_reader_that_has_enough_ends_a_command_without_a_traceback() -> None:
+    with manage("for line in range(100_000): print(line, 'lines')") as command:
+        assert command.stdout
+        assert command.stderr
+        assert command.stdout.readline() == "0 lines\n"
+        command.stdout.close()
+        assert command.stderr.read() == ""
+        assert command.wait(timeout=30) == 141
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error_like_any_other() -> None:
+    with manage("raise BrokenPipeError('of a socket')") as command:
+        _, errors = command.communicate(timeout=30)
+    assert command.returncode == 1
+    assert "BrokenPipeError: of a socket" in errors

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -459,8 +460,9 @@ def data_of(plan: RunPlan, dataset: Dataset) -> str:
 
 
 def slug(words: str) -> str:
-    """Return words as a registered model may be called."""
-    found = "-".join(re.findall(r"[a-z0-9]+", words.lower()))[:LONGEST_NAME].strip("-")
+    """Return words as a registered model may be called: `Été à Paris` as `ete-a-paris`."""
+    bare = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
+    found = "-".join(re.findall(r"[a-z0-9]+", bare.lower()))[:LONGEST_NAME].strip("-")
     return found or "pictures"
 
 

@@ -74,6 +74,7 @@ def devices(asked: str | None) -> tuple[str, ...]:
     """
     if asked is None:  # what is wrong with the rest of an order is said before Keras is loaded
         return ()
+    quiet.load_keras()
     from training.hardware import DevicesError
     from training.hardware import devices as found
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 
-from training import loading, orders
+from training import loading, orders, quiet
 from training.datasets.dataset import Dataset, Split
 from training.loading import Scanned
 from training.orders import Order, SessionError
@@ -256,6 +256,7 @@ def _without_password(storage: str) -> str:
 
 
 def _space(request: Request, recipe: Recipe, settings: Any) -> dict[str, Any]:
+    quiet.load_keras()
     from training.tuning import spaces, trials
 
     return spaces.space(

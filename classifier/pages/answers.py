@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from classifier.manifest import Role
 from classifier.models import Label, Level, ModelVersion, Prediction, RegisteredModel
+from classifier.wording import counted
 
 # So many bars stand open; a longer list folds the rest away, unless that is one bar alone.
 OPEN_BARS = 5
@@ -82,11 +83,13 @@ class Answer:
         manifest = self.prediction.version.manifest
         tested = manifest["metrics"].get("test", {})
         levels = manifest.get("levels") or tested.get("levels", {})
-        precision, images = levels.get(self.prediction.level, {}).get("precision"), _images(tested)
+        measured = levels.get(self.prediction.level, {})
+        precision, images = measured.get("precision"), _images(tested)
         if not isinstance(precision, int | float) or images is None:
             return LEVEL_ADVICE[self.prediction.level]
         level = str(Level(self.prediction.level).label).capitalize()
-        return f"{level}: right {_unbroken(precision)} of the time on {images:,} test images."
+        answers = measured.get("answers", round(measured["share"] * images))
+        return f"{level}: {_right(precision, answers)}."
 
     @cached_property
     def not_sure_below(self) -> float | None:
@@ -109,9 +112,8 @@ class Answer:
         precision, images = tested.get("precision"), _images(tested)
         if not isinstance(precision, int | float) or images is None:
             return advice
-        right = _unbroken(precision)
-        above = f"Above, it was right {right} of the time on {images:,} test images."
-        return f"{advice} {above}"
+        answers = round((1 - tested["unanswered"]) * images)
+        return f"{advice} Above, it was {_right(precision, answers)}."
 
     @property
     def summary(self) -> str:
@@ -151,6 +153,10 @@ class Answer:
 def _unbroken(fraction: float) -> str:
     """Return per cent that no line ends in the midst of."""
     return percent(fraction).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _right(precision: float, answers: int) -> str:
+    return f"right {_unbroken(precision)} of the time ({counted(answers, 'answer')} on test images)"
 
 
 def _images(split: Mapping[str, Any]) -> int | None:

@@ -19,7 +19,7 @@ def test_a_level_says_how_often_it_was_right_on_test_images() -> None:
     advice = Answer.of(make_prediction(version)).level_advice
     # The number and its sign stand on one line.
     right = "88.7\N{NO-BREAK SPACE}%"
-    assert advice == f"Medium: right {right} of the time on 10,000 test images."
+    assert advice == f"Medium: right {right} of the time (1,000 answers on test images)."
 
 
 @pytest.mark.parametrize("levels", [{}, {"medium": {"share": 0.0, "precision": None}}])

@@ -448,7 +448,7 @@ def test_an_answer_says_what_its_level_is_worth(
     made = make_prediction(colours, visitor=visitor)
     page = text(client.get(reverse("pages:prediction", args=[made.pk])))
     assert "Medium confidence" in page
-    assert "Medium: right 99.3 % of the time on 10,000 test images." in page
+    assert "Medium: right 99.3 % of the time (9,000 answers on test images)." in page
     assert "Not sure" not in page
 
 
@@ -461,7 +461,7 @@ def test_an_answer_below_the_threshold_is_a_guess_and_says_so(
     page = text(response)
     assert "Not sure. Best guess: Red" in page
     assert "Below 90.0 % this model had better not answer: take its label as a guess." in page
-    assert "Above, it was right 98.7 % of the time on 10,000 test images." in page
+    assert "Above, it was right 98.7 % of the time (9,800 answers on test images)." in page
     assert "level-unsure" in response.content.decode()
     assert "Medium confidence" not in page
     assert Answer.of(made).summary == "Not sure. Best guess: Red, 75.0 %."

@@ -3,7 +3,7 @@
 In the spirit of airbench94 (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"):
 a frozen whitening convolution, three groups of two 3x3 convolutions that start as the
 identity, batch normalisation without scale, and small logits. SiLU stands in for GELU: as
-good here, cheaper on a CPU, and it exports exactly.
+good here, cheaper on a CPU, and it exports exactly. 1,973,944 parameters for ten labels.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Networks that started differently err differently: their mean is right more often than one
 network of the same cost, and its confidence is closer to the truth (Lakshminarayanan et al. 2017,
 "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles"). Each branch learns
-from a loss of its own, as if it were alone.
+from a loss of its own, as if it were alone. 5,921,832 parameters for ten labels.
 """
 
 from __future__ import annotations

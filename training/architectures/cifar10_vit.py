@@ -3,7 +3,8 @@
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", with what such a small one needs: patches
 are embedded by two 3x3 convolutions instead of one 4x4 (Xiao et al. 2021, "Early Convolutions Help
 Transformers See Better"), blocks normalise first, and the answer is pooled from all tokens, for
-there is no class token. So the last tokens, in their places, are what explains an answer.
+there is no class token. So the last tokens, in their places, are what explains an answer. It has
+508,570 parameters for ten labels.
 """
 
 from __future__ import annotations

@@ -149,8 +149,11 @@ def _without_strangers(files: list[File]) -> tuple[list[File], list[Skipped]]:
 
 
 def file_stamp(path: Path) -> str:
-    """Return what changes when the file does: size and times, the change time among them."""
-    status = path.stat()
+    """Return what changes when the file does: size and times, the change time among them.
+
+    Of a link that leads nowhere it is the link's own.
+    """
+    status = path.stat() if path.exists() else path.lstat()
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
@@ -161,10 +164,13 @@ def _in_folder(folder: Path) -> Iterator[File]:
         folders[:] = [name for name in sorted(folders) if _is_new(Path(parent, name), seen)]
         for name in sorted(names):
             file = Path(parent, name)
-            if file.is_file():
+            # A link that leads nowhere, to a share that is not there say, is a file that cannot be
+            # read, not one that never was.
+            if file.is_file() or not file.exists():
                 relative = PurePosixPath(file.relative_to(folder).as_posix())
-                stamp = f"{file.resolve()}|{file_stamp(file)}"
-                yield File(relative, file.stat().st_size, stamp, file.read_bytes)
+                stamp = f"{os.path.realpath(file)}|{file_stamp(file)}"
+                size = file.stat().st_size if file.exists() else 0
+                yield File(relative, size, stamp, file.read_bytes)
 
 
 def _unreadable(error: OSError) -> None:

@@ -186,6 +186,7 @@ def test_as_much_markdown_as_a_card_uses_becomes_html() -> None:
         "<h3>A</h3>",
         "<p>Some <code>x&lt;y</code> and <em>so</em> on.</p>",
         "<ul><li>one</li><li>two</li></ul>",
-        '<table><thead><tr><th scope="col">a</th><th scope="col">b</th></tr></thead>'
-        "<tbody><tr><td>1</td><td>2</td></tr></tbody></table>",
+        '<div class="wide"><table>'
+        '<thead><tr><th scope="col">a</th><th scope="col">b</th></tr></thead>'
+        "<tbody><tr><td>1</td><td>2</td></tr></tbody></table></div>",
     ]

@@ -128,6 +128,15 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert sum(map(len, splits(load(tmp_path / "pets", tmp_path)))) == 60
 
 
+def test_a_link_that_leads_nowhere_is_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
+    folder(tmp_path / "pets", classes(COUNTS))
+    (tmp_path / "pets" / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+
+    (skipped,) = load(tmp_path / "pets", tmp_path).skipped
+    assert (skipped.name, skipped.kind) == ("cat/gone.png", "corrupt")
+    assert "No such file" in skipped.reason
+
+
 def test_a_bare_name_is_looked_up_under_the_root(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     archive(tmp_path / "root" / "pets.zip", classes(COUNTS))

@@ -83,6 +83,19 @@ def test_it_trains_reports_registers_and_activates_and_can_be_reproduced(
     assert "is not the one that was trained on" in refused("reproduce", "cifar10:1")
 
 
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("My Pets", "my-pets"),
+        ("mes photos été ☀", "mes-photos-ete"),
+        ("Straße_2", "strae-2"),
+        ("роза", "pictures"),
+    ],
+)
+def test_a_model_is_named_after_the_data_set_in_latin_letters(name: str, model: str) -> None:
+    assert orders.slug(name) == model
+
+
 @trains
 def test_a_folder_of_ones_own_becomes_a_model_of_its_name(
     train: Train, roots: Path, pets: Path, monkeypatch: pytest.MonkeyPatch

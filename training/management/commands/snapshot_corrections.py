@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from classifier.management import arguments
+from classifier.wording import counted
 from training import snapshots
 from training.management.tables import table
 from training.models import DatasetSnapshot
@@ -46,7 +47,7 @@ class Command(BaseCommand):
 
     def _describe(self, snapshot: DatasetSnapshot) -> None:
         width = max(map(len, snapshot.counts))
-        lines = [f"{snapshot}: {snapshot.size:,} pictures of {snapshot.model}"]
+        lines = [f"{snapshot}: {counted(snapshot.size, 'picture')} of {snapshot.model}"]
         lines += [f"  {label.ljust(width)}  {n:,}" for label, n in snapshot.counts.items()]
         lines += [f"Left out, {why}: {n:,}" for why, n in snapshot.left_out.items()]
         if missing := set(snapshot.model.label_names()) - set(snapshot.counts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from training.datasets.listings import SPLIT_NAMES, Entry, Listing, file_stamp
 SUFFIXES = (".csv", ".jsonl")
 _NEEDED = ("path", "label")
 _LONGEST = 20_000  # characters of a line
+_SEPARATORS = ",;\t"  # where a comma is the decimal sign, spreadsheets write semicolons
 
 Row = Mapping[str, object]
 
@@ -45,6 +47,7 @@ def read(path: Path, column: str = "") -> Listing:
             f"pattern with one group in parentheses. Received: {column}"
         )
     entries = tuple(_entry(path, line, row, column or "group") for line, row in rows)
+    _check_there(path, rows, entries)
     _check_splits(path, rows, entries)
     return Listing(path.stem, entries)
 
@@ -57,7 +60,7 @@ def columns(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError):
         return ()
     if path.suffix.lower() == ".csv":
-        return tuple(next(csv.reader([line]), ()))
+        return tuple(next(csv.reader([line], delimiter=_separator(line)), ()))
     try:
         first = json.loads(line)
     except ValueError:
@@ -69,8 +72,19 @@ def _wrong(path: Path, line: int, sentence: str) -> NoReturn:
     raise DatasetError(f"{path}, line {line}: {sentence}")
 
 
-def _csv(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
-    reader = csv.DictReader(lines, strict=True)
+def _separator(header: str) -> str:
+    """Return what stands between columns: a comma unless another gives those that are needed."""
+    for separator in _SEPARATORS:
+        if {*_NEEDED} <= {*next(csv.reader([header], delimiter=separator), ())}:
+            return separator
+    return ","
+
+
+def _csv(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row]]:
+    header = next(lines, "")
+    reader = csv.DictReader(
+        itertools.chain([header], lines), delimiter=_separator(header[:_LONGEST]), strict=True
+    )
     try:
         names = reader.fieldnames or ()
         if missing := [name for name in _NEEDED if name not in names]:
@@ -78,8 +92,8 @@ def _csv(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
             _wrong(
                 path,
                 1,
-                f"expected a header with {' and '.join(missing)}, separated by commas. Received: "
-                f"{found}",
+                f"expected a header with {' and '.join(missing)}, separated by commas, semicolons "
+                f"or tabs. Received: {found}",
             )
         for row in reader:
             if None in row or None in row.values():
@@ -113,18 +127,29 @@ def _entry(table: Path, line: int, row: Row, column: str) -> Entry:
             "into a folder that holds all its pictures.",
         )
     file = table.parent / pure
-    if not file.is_file():
-        _wrong(table, line, f"there is no {name} in {table.parent}.")
+    is_there = file.is_file()
     return Entry(
         name=str(pure),
         label=_text(table, line, row, "label"),
-        size=file.stat().st_size,
-        stamp=f"{file.resolve()}|{file_stamp(file)}",
+        size=file.stat().st_size if is_there else 0,
+        stamp=f"{file.resolve()}|{file_stamp(file)}" if is_there else "",
         read=file.read_bytes,
         split=_split(table, line, row),
         group=_optional(table, line, row, column),
         short=str(pure),
     )
+
+
+def _check_there(table: Path, rows: list[tuple[int, Row]], entries: tuple[Entry, ...]) -> None:
+    missing = [
+        (line, entry.name)
+        for (line, _), entry in zip(rows, entries, strict=True)
+        if not entry.stamp
+    ]
+    if missing:
+        (line, name), others = missing[0], len(missing) - 1
+        more = f" Nor are {others:,} more of its pictures there." if others else ""
+        _wrong(table, line, f"there is no {name} in {table.parent}.{more}")
 
 
 def _inside(table: Path, path: PurePosixPath) -> PurePosixPath | None:

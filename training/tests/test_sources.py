@@ -432,6 +432,18 @@ def test_a_split_column_is_kept(pets: Path, tmp_path: Path) -> None:
     assert [len(split) for split in splits(dataset)] == [36, 12, 12]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_spreadsheet_may_separate_columns_otherwise(
+    separator: str, pets: Path, tmp_path: Path
+) -> None:
+    lines = [row | {"patient": f"p{at % 10}"} for at, row in enumerate(rows())]
+    listed = csv_of(pets / "list.csv", lines)
+    expected = load(listed, tmp_path, group_by="patient")
+    listed.write_text(listed.read_text(encoding="utf-8-sig").replace(",", separator))
+
+    assert load(listed, tmp_path, group_by="patient").train.names == expected.train.names
+
+
 @pytest.mark.parametrize("column", ["group", "patient"])
 def test_a_group_column_keeps_groups_together(column: str, pets: Path, tmp_path: Path) -> None:
     lines = [row | {column: f"p{at % 10}"} for at, row in enumerate(rows())]
@@ -460,17 +472,24 @@ def test_a_table_may_name_pictures_in_its_folder_by_absolute_paths(
     [
         (
             "",
-            "line 1: expected a header with path and label, separated by commas. Received: nothing",
+            "line 1: expected a header with path and label, separated by commas, semicolons or "
+            "tabs. Received: nothing",
         ),
         (
             "file,label\na,b\n",
-            "line 1: expected a header with path, separated by commas. Received: file, label",
+            "line 1: expected a header with path, separated by commas, semicolons or tabs. "
+            "Received: file, label",
         ),
         ("path,label\n", "lists no picture"),
         ("path,label\ncat/00000.png\n", "line 2: expected 2 columns"),
         ("path,label\ncat/00000.png,cat,x\n", "line 2: expected 2 columns"),
         ("path,label\ncat/00000.png,\n", "line 2: it has no label."),
         ("path,label\ncat/gone.png,cat\n", "line 2: there is no cat/gone.png"),
+        (
+            "path,label\ncat/00000.png,cat\na.png,cat\nb.png,cat\nc.png,cat\n",
+            "pets. Nor are 2 more of its pictures there.",
+        ),
+        ("path;label\ncat/00000.png;cat;x\n", "line 2: expected 2 columns"),
         ("path,label\n../x.png,cat\n", "line 2: expected a path inside the folder"),
         ("path,label\n/etc/passwd,cat\n", "line 2: expected a path inside the folder"),
         ("path,label,split\ncat/00000.png,cat,half\n", "expected split to be train, validation or"),

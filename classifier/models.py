@@ -233,6 +233,12 @@ class ModelVersion(models.Model):
             return f"{self.architecture} of {len(lineage.of)}"
         return f"{self.architecture}, {lineage.made}"
 
+    @property
+    def is_smoke(self) -> bool:
+        """Whether it came of a run on few images that shows that all works, and no more."""
+        recipe = self.manifest.get("recipe") or {}
+        return "--smoke" in str(recipe.get("command", "")).split()
+
 
 def active_digests() -> frozenset[str]:
     """Return the digests of the bundles that serve."""

@@ -71,8 +71,8 @@ class ModelVersionAdmin(ReadOnlyAdmin[ModelVersion]):
     show_facets = admin.ShowFacets.NEVER
 
     @admin.display(ordering="number")
-    def version(self, obj: ModelVersion) -> str:
-        return str(obj)
+    def version(self, obj: ModelVersion) -> SafeString | str:
+        return format_html("{} {}", obj, badge("smoke", "quiet")) if obj.is_smoke else str(obj)
 
     @admin.display(description="state")
     def state(self, obj: ModelVersion) -> SafeString | str:

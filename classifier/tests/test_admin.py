@@ -235,6 +235,17 @@ def test_the_list_leads_to_the_confirmation_of_one_version(
 # Rolling back
 
 
+def test_the_list_marks_what_came_of_a_smoke_run(admin: Client, register: Register) -> None:
+    register(seed=1)
+    listed = page("modelversion_changelist")
+    assert "smoke" not in admin.get(listed).content.decode()
+
+    register(seed=2, recipe={"command": "python manage.py train flowers --smoke"})
+    assert 'Colours v2 <span class="cm-badge cm-badge-quiet">smoke' in (
+        admin.get(listed).content.decode()
+    )
+
+
 def test_it_rolls_back_to_the_version_before(
     admin: Client, first: ModelVersion, second: ModelVersion
 ) -> None:

@@ -66,16 +66,7 @@ class TrainingRunAdmin(ReadOnlyAdmin[TrainingRun]):
 
     change_form_template = "admin/training/trainingrun/change_form.html"
     change_list_template = "admin/training/trainingrun/change_list.html"
-    list_display = (
-        "name",
-        "started",
-        "state",
-        "test",
-        "dataset",
-        "validation",
-        "progress",
-        "became",
-    )
+    list_display = ("name", "started", "state", "test", "became", "dataset")
     list_display_links = ("name",)
     list_filter = (StateFilter, SmokeFilter, "recipe", "dataset_name")
     list_select_related = ("version__model",)
@@ -95,19 +86,14 @@ class TrainingRunAdmin(ReadOnlyAdmin[TrainingRun]):
 
     @admin.display(description="state")
     def state(self, obj: TrainingRun) -> SafeString:
+        progress = descriptions.progress(obj)
+        is_said = obj.outcome != Outcome.FINISHED and progress != descriptions.DASH
         return format_html(
-            '<span class="cm-nowrap" title="{}">{}</span>',
+            '<span class="cm-nowrap" title="{}">{} {}</span>',
             obj.why,
             badge(obj.state, live.KINDS[obj.state]),
+            progress if is_said else "",
         )
-
-    @admin.display(description="progress")
-    def progress(self, obj: TrainingRun) -> SafeString:
-        return format_html('<span class="cm-nowrap">{}</span>', descriptions.progress(obj))
-
-    @admin.display(description="validation")
-    def validation(self, obj: TrainingRun) -> str:
-        return descriptions.share(obj.validation_accuracy)
 
     @admin.display(description="test")
     def test(self, obj: TrainingRun) -> str:

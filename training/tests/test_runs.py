@@ -214,13 +214,17 @@ LIST = "admin:training_trainingrun_changelist"
 def test_the_admin_lists_runs_and_filters_by_state(admin: Client) -> None:
     finished = make_run()
     silent = make_run(
-        outcome=Outcome.RUNNING, ended_at=None, heard_at=timezone.now() - timedelta(hours=1)
+        outcome=Outcome.RUNNING,
+        phase="training",
+        ended_at=None,
+        heard_at=timezone.now() - timedelta(hours=1),
     )
 
     page = admin.get(reverse(LIST)).content.decode()
     assert 'cm-badge-active">finished' in page
     assert 'cm-badge-error">stopped answering' in page
     assert "Process 4242 on a-machine ended without a word" in page
+    assert page.count("epoch 3/3") == 1  # of the one that did not finish
 
     def listed(state: str) -> set[str]:
         shown = admin.get(reverse(LIST), {"state": state}).content.decode()

@@ -213,7 +213,8 @@ def _trained(
     with sharing(devices):
         trainer = _trainer(session, record, report)
         # What only exports does not pass for what trained.
-        if trainer.done < trainer.total_steps or not record.run.hardware:
+        is_over = trainer.done >= trainer.total_steps or trainer.out_of_patience()
+        if not is_over or not record.run.hardware:
             record.note(hardware=machine | shared)
         say(_introduction(session, trainer))
         if session.resumes and not trainer.done:

@@ -84,12 +84,13 @@ class Answer:
         tested = manifest["metrics"].get("test", {})
         levels = manifest.get("levels") or tested.get("levels", {})
         measured = levels.get(self.prediction.level, {})
-        precision, images = measured.get("precision"), _images(tested)
-        if not isinstance(precision, int | float) or images is None:
+        precision, share = measured.get("precision"), measured.get("share")
+        images = _images(tested)
+        numbers = isinstance(precision, int | float) and isinstance(share, int | float)
+        if not numbers or images is None:
             return LEVEL_ADVICE[self.prediction.level]
         level = str(Level(self.prediction.level).label).capitalize()
-        answers = measured.get("answers", round(measured["share"] * images))
-        return f"{level}: {_right(precision, answers)}."
+        return f"{level}: {_right(precision, round(share * images))}."
 
     @cached_property
     def not_sure_below(self) -> float | None:

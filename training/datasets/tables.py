@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
@@ -74,9 +75,10 @@ def _wrong(path: Path, line: int, sentence: str) -> NoReturn:
 
 def _separator(header: str) -> str:
     """Return what stands between columns: a comma unless another gives those that are needed."""
-    for separator in _SEPARATORS:
-        if {*_NEEDED} <= {*next(csv.reader([header], delimiter=separator), ())}:
-            return separator
+    with contextlib.suppress(csv.Error):  # whoever reads on says what is wrong
+        for separator in _SEPARATORS:
+            if {*_NEEDED} <= {*next(csv.reader([header], delimiter=separator), ())}:
+                return separator
     return ","
 
 

@@ -95,6 +95,8 @@ def correct_and_review(page: Page, site: str) -> None:
 
     page.get_by_role("link", name=told("Review")).click()
     expect(page.locator("#review-left")).to_have_text(str(PICTURES))
+    # Keys act once the script is there, which brings the next pictures.
+    expect(page.locator(".review-card").nth(1)).to_be_attached()
     card = page.locator(".review-card").first
     for left in reversed(range(PICTURES)):
         shown = card.get_attribute("data-prediction") or ""

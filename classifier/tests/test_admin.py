@@ -232,9 +232,6 @@ def test_the_list_leads_to_the_confirmation_of_one_version(
     assert active(first) == first
 
 
-# Rolling back
-
-
 def test_the_list_marks_what_came_of_a_smoke_run(admin: Client, register: Register) -> None:
     register(seed=1)
     listed = page("modelversion_changelist")
@@ -244,6 +241,9 @@ def test_the_list_marks_what_came_of_a_smoke_run(admin: Client, register: Regist
     assert 'Colours v2 <span class="cm-badge cm-badge-quiet">smoke' in (
         admin.get(listed).content.decode()
     )
+
+
+# Rolling back
 
 
 def test_it_rolls_back_to_the_version_before(

@@ -153,7 +153,10 @@ def file_stamp(path: Path) -> str:
 
     Of a link that leads nowhere it is the link's own.
     """
-    status = path.stat() if path.exists() else path.lstat()
+    try:
+        status = path.stat()
+    except OSError:
+        status = path.lstat()
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
@@ -166,10 +169,11 @@ def _in_folder(folder: Path) -> Iterator[File]:
             file = Path(parent, name)
             # A link that leads nowhere, to a share that is not there say, is a file that cannot be
             # read, not one that never was.
-            if file.is_file() or not file.exists():
+            is_there = file.is_file()
+            if is_there or not file.exists():
                 relative = PurePosixPath(file.relative_to(folder).as_posix())
                 stamp = f"{os.path.realpath(file)}|{file_stamp(file)}"
-                size = file.stat().st_size if file.exists() else 0
+                size = file.stat().st_size if is_there else 0
                 yield File(relative, size, stamp, file.read_bytes)
 
 
